@@ -1,0 +1,89 @@
+"""Rows <-> the bytes of a chunk: a MessagePack array of arrays, compressed by zstd level 1.
+
+Why these: about 60 KB and 0.5 ms for 1,000 x 10 cells; JSON would lose infinity and bytes, Arrow and
+Parquet were slower at this size. A chunk is encoded row by row, so that one row at a time is in memory
+however large its cells are, and a batch can end early once its bytes reach a limit.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import zstandard
+
+from app.model import CELL_LIMIT, Cell, Cut, Row, Undecodable
+
+CODEC = "msgpack+zstd"  # stored with each chunk, so that another may come later
+
+_CUT_TEXT, _CUT_BINARY, _UNDECODABLE = 1, 2, 3
+_HEADER = 5  # bytes of a MessagePack "array 32" header: 0xdd and a count
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+class ChunkEncoder:
+    """Collects rows; `finish()` gives the payload. `size` is the bytes before compression."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray(_HEADER)
+        self.rows = 0
+
+    @property
+    def size(self) -> int:
+        return len(self._buffer)
+
+    def add(self, row: Sequence[Cell]) -> None:
+        """Appends a row of plain cells; text that is not UTF-8 comes with surrogate escapes."""
+        start = len(self._buffer)
+        try:
+            _encoder.encode_into(row, self._buffer, start)
+        except UnicodeEncodeError:
+            _encoder.encode_into([_mark(cell) for cell in row], self._buffer, start)
+        else:
+            # Only a row this large can hold a cell past the limit; all others skip the look at each cell.
+            if len(self._buffer) - start > CELL_LIMIT:
+                del self._buffer[start:]
+                _encoder.encode_into([_mark(cell) for cell in row], self._buffer, start)
+        self.rows += 1
+
+    def finish(self) -> bytes:
+        self._buffer[0] = 0xDD
+        self._buffer[1:_HEADER] = self.rows.to_bytes(4, "big")
+        # A compressor each: zstandard's objects are not safe to share between threads.
+        return zstandard.ZstdCompressor(level=1).compress(self._buffer)
+
+
+def _mark(cell: Cell) -> Any:
+    """A cell as MessagePack takes it: too long ones cut, undecodable ones as their bytes."""
+    if isinstance(cell, str):
+        try:
+            text = cell.encode()
+        except UnicodeEncodeError:
+            raw = cell.encode("utf-8", "surrogateescape")
+            return msgspec.msgpack.Ext(_UNDECODABLE, raw[:CELL_LIMIT])
+        if len(cell) > CELL_LIMIT:
+            return msgspec.msgpack.Ext(_CUT_TEXT, cell[:CELL_LIMIT].encode())
+        return text.decode()
+    if isinstance(cell, bytes) and len(cell) > CELL_LIMIT:
+        return msgspec.msgpack.Ext(_CUT_BINARY, cell[:CELL_LIMIT])
+    return cell
+
+
+def decode(payload: bytes) -> list[Row]:
+    """The rows of a payload, as tuples of cells."""
+    rows: list[Row] = _decoder.decode(zstandard.ZstdDecompressor().decompress(payload))
+    return rows
+
+
+def _unmark(code: int, data: memoryview) -> Cut | Undecodable:
+    match code:
+        case 1:
+            return Cut(bytes(data).decode())
+        case 2:
+            return Cut(bytes(data))
+        case 3:
+            return Undecodable(bytes(data))
+    raise ValueError(f"unknown cell mark {code}: this chunk was written by a newer version")
+
+
+_decoder = msgspec.msgpack.Decoder(list[tuple[Any, ...]], ext_hook=_unmark)
