@@ -57,16 +57,22 @@ def _mark(cell: Cell) -> Any:
     """A cell as MessagePack takes it: too long ones cut, undecodable ones as their bytes."""
     if isinstance(cell, str):
         try:
-            text = cell.encode()
+            cell.encode()
         except UnicodeEncodeError:
-            raw = cell.encode("utf-8", "surrogateescape")
-            return msgspec.msgpack.Ext(_UNDECODABLE, raw[:CELL_LIMIT])
+            return msgspec.msgpack.Ext(_UNDECODABLE, _raw(cell)[:CELL_LIMIT])
         if len(cell) > CELL_LIMIT:
             return msgspec.msgpack.Ext(_CUT_TEXT, cell[:CELL_LIMIT].encode())
-        return text.decode()
+        return cell
     if isinstance(cell, bytes) and len(cell) > CELL_LIMIT:
         return msgspec.msgpack.Ext(_CUT_BINARY, cell[:CELL_LIMIT])
     return cell
+
+
+def _raw(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a lone surrogate that stands for no byte
+        return text.encode("utf-8", "surrogatepass")
 
 
 def decode(payload: bytes) -> list[Row]:

@@ -113,16 +113,17 @@ class Report:
     attempts: int
     generation: int  # which ordered read of the source the chunks belong to, from 1
     next_chunk: int  # number of the chunk to be appended next, from 1
+    cursor: bytes | None  # where the source goes on, opaque outside `source`
     rows: int  # rows in the spool
     bytes: int  # size of their payloads
     total: int | None  # None until the exact count is known
     total_kind: str  # "unknown" (not counted yet), "exact", or "uncounted" (counting took too long)
-    cursor: bytes | None  # where the source goes on, opaque outside `source`
     notes: tuple[str, ...]  # sentences the page shows: "The table changed while it was read."
     created_at: float
     started_at: float | None
     finished_at: float | None
     expires_at: float | None
+    read_at: float = 0.0  # when this row was read, by the same clock, so that ages are differences of it
 
     @property
     def chunks(self) -> int:

@@ -1,0 +1,66 @@
+"""Wakes who waits for a report. A hint carries nothing and may be lost: the state database has the truth."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+QUEUE = "queue"  # a report was queued
+
+
+def chunks(report_id: str) -> str:
+    """Topic: the report has a new chunk, total or status."""
+    return f"chunks:{report_id}"
+
+
+def cancellation(report_id: str) -> str:
+    """Topic: somebody asked to cancel the report."""
+    return f"cancellation:{report_id}"
+
+
+class Hint:
+    """One listener. Clear it before reading the state, so that what happens meanwhile wakes it again."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def set(self) -> None:
+        self._event.set()
+
+    def clear(self) -> None:
+        self._event.clear()
+
+    async def wait(self, seconds: float) -> None:
+        """Returns at the hint or after `seconds`, whichever is first."""
+        try:
+            async with asyncio.timeout(max(0, seconds)):
+                await self._event.wait()
+        except TimeoutError:
+            pass
+
+
+class Hints:
+    """The hints within one process."""
+
+    def __init__(self) -> None:
+        self._listeners: defaultdict[str, set[Hint]] = defaultdict(set)
+
+    def notify(self, topic: str) -> None:
+        for hint in self._listeners.get(topic, ()):
+            hint.set()
+
+    def notify_all(self) -> None:
+        """Wakes everyone: the server is stopping."""
+        for topic in list(self._listeners):
+            self.notify(topic)
+
+    @contextmanager
+    def listen(self, topic: str) -> Iterator[Hint]:
+        hint = Hint()
+        self._listeners[topic].add(hint)
+        try:
+            yield hint
+        finally:
+            self._listeners[topic].discard(hint)
+            if not self._listeners[topic]:
+                del self._listeners[topic]

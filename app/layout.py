@@ -1,0 +1,51 @@
+"""Column widths of a report's table, from the content of its first chunk.
+
+Fixed widths let a browser lay out each block of rows on its own (docs/table.md), so they are decided once
+and sent as a stylesheet: the content security policy allows no inline style.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import replace
+
+from app.model import Cell, Column, Cut, Row, Undecodable
+
+ROW_HEIGHT = 26  # pixels; static/app.css says the same as --row
+_CHARACTER = 7.4  # pixels of an average character at the table's 13 px
+_PADDING = 26
+_NARROWEST, _WIDEST = 64, 380
+_SHARE = 0.95  # of the cells that fit without being cut off
+
+
+def measured(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[Column, ...]:
+    """The columns with their `width` in pixels and whether they are aligned `right`."""
+    cells = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
+    return tuple(
+        replace(column, width=_width(column.name, below), right=_right(column, below))
+        for column, below in zip(columns, cells, strict=True)
+    )
+
+
+def _width(name: str, cells: Sequence[Cell]) -> int:
+    lengths = sorted(map(_length, cells))
+    fitting = lengths[int((len(lengths) - 1) * _SHARE)] if lengths else 0
+    characters = max(fitting, _length(name))
+    return round(min(_WIDEST, max(_NARROWEST, characters * _CHARACTER + _PADDING)))
+
+
+def _length(cell: Cell) -> int:
+    """Characters that a cell takes on the page, wide ones counted twice."""
+    if isinstance(cell, bytes | Cut | Undecodable):
+        return 32
+    text = "NULL" if cell is None else str(cell)
+    if text.isascii():
+        return len(text)
+    shown = text[:64]
+    return len(text) + sum(unicodedata.east_asian_width(character) in "WF" for character in shown)
+
+
+def _right(column: Column, cells: Sequence[Cell]) -> bool:
+    present = [cell for cell in cells if cell is not None]
+    if not present:
+        return column.kind.numeric
+    return all(isinstance(cell, int | float) for cell in present)

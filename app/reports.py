@@ -1,0 +1,74 @@
+"""The rules on reports: who may request, see and cancel one, and when."""
+
+from collections.abc import Sequence
+
+import uuid_utils
+
+from app import hints
+from app.catalog import Catalog
+from app.errors import Conflict, InvalidRequest, TooManyReports
+from app.hints import Hints
+from app.model import Dataset, Report, Spec, Status
+from app.permissions import User, require_read, require_report
+from app.report_store import ReportStore
+
+
+class Reports:
+    def __init__(self, store: ReportStore, catalog: Catalog, wake: Hints, per_user: int) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._hints = wake
+        self._per_user = per_user
+
+    async def request(self, user: User, dataset_id: str, columns: Sequence[str] = ()) -> Report:
+        """Queues a report on the dataset, with all columns or the named ones in the given order.
+
+        Raises Forbidden, NotFound, InvalidRequest (an unknown column) or TooManyReports.
+        """
+        require_read(user, dataset_id)
+        dataset = await self._catalog.dataset(dataset_id)
+        positions = _positions(dataset, columns)
+        report = await self._store.create(
+            str(uuid_utils.uuid7()),
+            user.account,
+            self._per_user,
+            dataset.id,
+            Spec(positions),
+            tuple(dataset.columns[position] for position in positions),
+        )
+        if report is None:
+            raise TooManyReports(
+                f"{self._per_user} of your reports are running or waiting, which is the most at once. "
+                "Cancel one of them, or wait until one is done."
+            )
+        self._hints.notify(hints.QUEUE)
+        return report
+
+    async def get(self, user: User, report_id: str) -> Report:
+        """Raises NotFound if there is no such report of this user."""
+        return require_report(user, report_id, await self._store.get(report_id))
+
+    async def cancel(self, user: User, report_id: str) -> Report:
+        """Asks the runner to stop; asking again changes nothing. Raises NotFound or Conflict."""
+        await self.get(user, report_id)
+        report = require_report(user, report_id, await self._store.request_cancellation(report_id))
+        if report.status.final and report.status is not Status.CANCELLED:
+            raise Conflict(
+                f"This report is {report.status.replace('_', ' ')} already, so there is nothing to cancel."
+            )
+        self._hints.notify(hints.cancellation(report_id))
+        self._hints.notify(hints.chunks(report_id))
+        return report
+
+
+def _positions(dataset: Dataset, names: Sequence[str]) -> tuple[int, ...]:
+    known: dict[str, int] = {}
+    for position, column in enumerate(dataset.columns):
+        known.setdefault(column.name, position)  # of columns with one name, the first
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise InvalidRequest(
+            f"{dataset.id} has no column {', '.join(map(repr, unknown))}. "
+            f"Its columns are {', '.join(map(repr, known))}."
+        )
+    return tuple(known[name] for name in names) or tuple(range(len(dataset.columns)))

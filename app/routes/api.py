@@ -1,0 +1,183 @@
+"""The JSON API under /api/v1."""
+
+import base64
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from litestar import Response, Router, get, post
+from litestar.openapi import ResponseSpec
+from litestar.response import Stream
+
+from app.catalog import Catalog
+from app.codec import decode
+from app.errors import InvalidRequest, SourceError, TooManyReports
+from app.model import Cell, Cut, Dataset, Report, Undecodable
+from app.permissions import User, may_read
+from app.report_store import ReportStore
+from app.reports import Reports
+from app.routes.access import AnyRequest
+from app.routes.problems import RETRY_SECONDS, answer
+from app.spool import Spool
+
+_HISTORY = 100
+
+
+@dataclass(frozen=True)
+class DatasetColumn:
+    name: str
+    kind: str
+    declared: str
+
+
+@dataclass(frozen=True)
+class DatasetView:
+    id: str
+    source: str
+    name: str
+    kind: str
+    key: Sequence[str]
+    columns: Sequence[DatasetColumn]
+
+
+@dataclass(frozen=True)
+class ReportView:
+    id: str
+    dataset: str
+    status: str
+    rows: int
+    total: int | None
+    total_kind: str
+    percent: int | None
+    generation: int
+    chunks: int
+    columns: Sequence[str]
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    error: str | None
+    error_code: str | None
+    notes: Sequence[str]
+    owner: str
+
+
+@dataclass(frozen=True)
+class ReportRequest:
+    dataset: str
+    columns: list[str] | None = None
+    filters: list[dict[str, Any]] | None = None
+    sort: str | None = None
+
+
+@get("/datasets")
+async def datasets(user: User, catalog: Catalog) -> list[DatasetView]:
+    listings = await catalog.listings()
+    for listing in listings:
+        if listing.problem and len(listings) == 1:
+            raise SourceError(listing.problem)
+    return [
+        _dataset(dataset)
+        for listing in listings
+        for dataset in listing.datasets
+        if may_read(user, dataset.id)
+    ]
+
+
+@post("/reports", responses={201: ResponseSpec(ReportView, generate_examples=False)})
+async def create(
+    request: AnyRequest, data: ReportRequest, user: User, reports: Reports, store: ReportStore
+) -> Response[Any]:
+    if data.filters or data.sort:
+        raise InvalidRequest("Filters and sorting are not available yet; leave out `filters` and `sort`.")
+    try:
+        report = await reports.request(user, data.dataset, data.columns or ())
+    except TooManyReports as error:
+        return answer(request, error, await store.running(user.account), **{"Retry-After": RETRY_SECONDS})
+    return Response(_report(report), status_code=201)
+
+
+@get("/reports")
+async def index(user: User, store: ReportStore) -> list[ReportView]:
+    return [_report(report) for report in await store.latest(user.account, _HISTORY)]
+
+
+@get("/reports/{report_id:str}")
+async def show(report_id: str, user: User, reports: Reports) -> ReportView:
+    return _report(await reports.get(user, report_id))
+
+
+@post("/reports/{report_id:str}/cancellation", status_code=200)
+async def cancel(report_id: str, user: User, reports: Reports) -> ReportView:
+    return _report(await reports.cancel(user, report_id))
+
+
+@get("/reports/{report_id:str}/rows")
+async def rows(report_id: str, user: User, reports: Reports, spool: Spool, after: int = 0) -> Stream:
+    """The rows that are in the spool now, from the one after row number `after`: NDJSON, one array a row."""
+    if after < 0:
+        raise InvalidRequest("`after` is the number of a row, 0 or more.")
+    report = await reports.get(user, report_id)
+    return Stream(_rows(spool, report, after), media_type="application/x-ndjson")
+
+
+async def _rows(spool: Spool, report: Report, after: int) -> AsyncIterator[bytes]:
+    chunk = await spool.chunk_of_row(report.id, report.generation, after + 1)
+    while chunk is not None:
+        skipped = max(0, after - chunk.first_row + 1)
+        yield b"".join([_line(row) for row in decode(chunk.payload)[skipped:]])
+        following = await spool.read(report.id, report.generation, chunk.number, 1)
+        chunk = following[0] if following and following[0].number <= report.chunks else None
+
+
+def _line(row: tuple[Cell, ...]) -> bytes:
+    return _encoder.encode([_plain(cell) for cell in row]) + b"\n"
+
+
+def _plain(cell: Cell) -> Any:
+    """A cell as JSON has it; what JSON cannot hold is an object that says what it is."""
+    match cell:
+        case bytes():
+            return {"binary": base64.b64encode(cell).decode()}
+        case Cut(value=str() as start):
+            return {"cut": start}
+        case Cut(value=bytes() as start):
+            return {"cut": {"binary": base64.b64encode(start).decode()}}
+        case Undecodable(raw=raw):
+            return {"undecodable": base64.b64encode(raw).decode()}
+        case float() if cell in (float("inf"), float("-inf")):
+            return {"number": str(cell)}
+    return cell
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def _dataset(dataset: Dataset) -> DatasetView:
+    columns = [DatasetColumn(column.name, column.kind, column.declared) for column in dataset.columns]
+    return DatasetView(dataset.id, dataset.source, dataset.name, dataset.kind, dataset.key, columns)
+
+
+def _report(report: Report) -> ReportView:
+    return ReportView(
+        id=report.id,
+        dataset=report.dataset,
+        status=report.status,
+        rows=report.rows,
+        total=report.total,
+        total_kind=report.total_kind,
+        percent=report.percent,
+        generation=report.generation,
+        chunks=report.chunks,
+        columns=[column.name for column in report.columns],
+        created_at=report.created_at,
+        started_at=report.started_at,
+        finished_at=report.finished_at,
+        error=report.error,
+        error_code=report.error_code,
+        notes=report.notes,
+        owner=report.owner,
+    )
+
+
+handlers = [Router("/api/v1", route_handlers=[datasets, create, index, show, cancel, rows])]

@@ -1,0 +1,76 @@
+"""Errors as answers: a page for people, problem+json for the API, never a traceback."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from litestar import Response
+from litestar.exceptions import HTTPException
+from litestar.response import Template
+
+from app.errors import NotSignedIn, RowfallError
+from app.model import Report
+from app.routes.access import AnyRequest
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = "5"  # a report takes seconds, so a place is free soon
+
+
+def known(request: AnyRequest, error: RowfallError) -> Response[Any]:
+    if isinstance(error, NotSignedIn) and not _is_api(request):
+        context = {"problem": error.sentence, "section": ""}
+        return Template("session/new.html", context=context, status_code=error.status)
+    return answer(request, error)
+
+
+def framework(request: AnyRequest, error: HTTPException) -> Response[Any]:
+    """What Litestar refuses by itself: an unknown address, a wrong method, a malformed body."""
+    title = HTTPStatus(error.status_code).phrase
+    sentence = "There is no such page." if error.status_code == HTTPStatus.NOT_FOUND else f"{error.detail}."
+    return _answer(request, error.status_code, title, sentence, "http")
+
+
+def unexpected(request: AnyRequest, error: Exception) -> Response[Any]:
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    sentence = "An error inside Rowfall. Your reports are safe; the server's log has the details."
+    return _answer(request, 500, "Something went wrong", sentence, "internal")
+
+
+def answer(
+    request: AnyRequest, error: RowfallError, running: Sequence[Report] = (), **headers: str
+) -> Response[Any]:
+    """`running`: the reports that stand in the way of another one."""
+    return _answer(request, error.status, error.title, error.sentence, error.code, running, headers)
+
+
+def _answer(
+    request: AnyRequest,
+    status: int,
+    title: str,
+    sentence: str,
+    code: str,
+    running: Sequence[Report] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response[Any]:
+    if _is_api(request):
+        problem: dict[str, Any] = {
+            "type": "about:blank",
+            "title": title,
+            "status": status,
+            "detail": sentence,
+        }
+        problem |= {"code": code, "running": [report.id for report in running]} if running else {"code": code}
+        return Response(
+            problem, status_code=status, media_type="application/problem+json", headers=dict(headers or {})
+        )
+    context = {"status": status, "title": title, "sentence": sentence, "reports": running, "section": "error"}
+    return Template("error.html", context=context, status_code=status, headers=dict(headers or {}))
+
+
+def _is_api(request: AnyRequest) -> bool:
+    return request.url.path.startswith(("/api/", "/schema"))
+
+
+handlers = {RowfallError: known, HTTPException: framework, Exception: unexpected}

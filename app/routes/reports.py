@@ -1,0 +1,110 @@
+"""The pages and fragments of reports."""
+
+import asyncio
+from typing import Any
+
+from litestar import MediaType, Response, get, post
+from litestar.response import Redirect, Template
+
+from app import hints
+from app.errors import InvalidRequest, NotFound, TooManyReports
+from app.events import Position
+from app.fragments import Fragments
+from app.hints import Hints
+from app.model import Report
+from app.permissions import User
+from app.report_store import ReportStore
+from app.reports import Reports
+from app.routes.access import AnyRequest
+from app.routes.problems import RETRY_SECONDS, answer
+from app.spool import Spool
+
+_HISTORY = 100
+_FIRST_CHUNKS = 2  # rows that come with the page itself; the others load when scrolled to
+_FIRST_SECONDS = 0.2  # a page may wait this long for the first rows, which then show at the first paint
+_KEEP = {"Cache-Control": "private, max-age=86400, immutable"}  # a chunk of a generation never changes
+
+
+@get("/reports", include_in_schema=False)
+async def index(user: User, store: ReportStore) -> Template:
+    reports = await store.latest(user.account, _HISTORY)
+    return Template("reports/index.html", context={"user": user, "section": "reports", "reports": reports})
+
+
+@post("/reports", include_in_schema=False)
+async def create(request: AnyRequest, user: User, reports: Reports, store: ReportStore) -> Response[Any]:
+    form = await request.form()
+    unknown = sorted(set(form) - {"dataset", "col"})
+    if unknown:
+        raise InvalidRequest(f"{', '.join(unknown)}: filters and sorting are not available yet.")
+    columns = [str(name) for name in form.getall("col", [])]
+    try:
+        report = await reports.request(user, str(form.get("dataset", "")), columns)
+    except TooManyReports as error:
+        return answer(request, error, await store.running(user.account), **{"Retry-After": RETRY_SECONDS})
+    return Redirect(f"/reports/{report.id}", status_code=303)
+
+
+@get("/reports/{report_id:str}", include_in_schema=False)
+async def show(
+    report_id: str, user: User, reports: Reports, spool: Spool, wake: Hints, fragments: Fragments
+) -> Template:
+    report = await _with_first_rows(report_id, user, reports, wake)
+    sizes = await spool.chunk_sizes(report.id, report.generation)
+    first = await spool.read(report.id, report.generation, 0, _FIRST_CHUNKS)
+    context = {
+        "user": user,
+        "section": "reports",
+        "report": report,
+        "chunks": fragments.page(report, first, sizes),
+        "position": Position(report.generation, len(sizes)),
+    }
+    # The page of a running report is old at once: going back to it must ask again.
+    return Template("reports/show.html", context=context, headers={"Cache-Control": "no-store"})
+
+
+async def _with_first_rows(report_id: str, user: User, reports: Reports, wake: Hints) -> Report:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _FIRST_SECONDS
+    with wake.listen(hints.chunks(report_id)) as hint:
+        while True:
+            hint.clear()
+            report = await reports.get(user, report_id)
+            if report.chunks or report.status.final or loop.time() >= deadline:
+                return report
+            await hint.wait(deadline - loop.time())
+
+
+@get("/reports/{report_id:str}/chunks/{number:int}", include_in_schema=False, media_type=MediaType.HTML)
+async def chunk(
+    report_id: str,
+    number: int,
+    user: User,
+    reports: Reports,
+    spool: Spool,
+    fragments: Fragments,
+    generation: int | None = None,
+) -> Response[str]:
+    report = await reports.get(user, report_id)
+    found = await spool.chunk(report_id, generation or report.generation, number)
+    if found is None:
+        raise NotFound(f"This report has no chunk {number}.")
+    return Response(fragments.chunk(report, found), media_type=MediaType.HTML, headers=_KEEP)
+
+
+@get("/reports/{report_id:str}/table.css", include_in_schema=False)
+async def style(report_id: str, user: User, reports: Reports, fragments: Fragments) -> Response[str]:
+    report = await reports.get(user, report_id)
+    headers = _KEEP if report.chunks else {"Cache-Control": "no-store"}
+    return Response(fragments.style(report), media_type="text/css", headers=headers)
+
+
+@post("/reports/{report_id:str}/cancellation", include_in_schema=False)
+async def cancel(report_id: str, request: AnyRequest, user: User, reports: Reports) -> Response[None]:
+    await reports.cancel(user, report_id)
+    if request.headers.get("hx-request"):
+        return Response(None, status_code=204)  # the stream brings the new status
+    return Redirect(f"/reports/{report_id}", status_code=303)
+
+
+handlers = [index, create, show, chunk, style, cancel]

@@ -1,0 +1,202 @@
+"""One run of a report: source -> chunks in the spool -> checkpoint -> final status."""
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from app import hints, layout
+from app.catalog import Catalog
+from app.codec import decode
+from app.errors import LeaseLost, RowfallError, SourceInterrupted
+from app.hints import Hints
+from app.model import Batch, Chunk, Lease, Report, Status
+from app.report_store import ReportStore
+from app.settings import Settings
+from app.source import Reader
+from app.spool import Spool
+
+log = logging.getLogger(__name__)
+
+
+class Stop(Enum):
+    """Why a run ends before the source does."""
+
+    CANCELLED = auto()
+    TIMED_OUT = auto()
+    LEASE_LOST = auto()  # another owner has the report: write nothing more
+    SHUTDOWN = auto()  # the report goes on after the restart
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    status: Status
+    code: str | None = None
+    sentence: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """What every run of this process works with."""
+
+    store: ReportStore
+    spool: Spool
+    catalog: Catalog
+    hints: Hints
+    settings: Settings
+
+
+class Run:
+    """The run of a report that this process has claimed."""
+
+    def __init__(self, report: Report, context: RunContext) -> None:
+        self.report = report
+        self._lease = Lease(report.id, report.epoch)
+        self._context = context
+        self._settings = context.settings
+        self._stop: Stop | None = None
+        self._reader: Reader | None = None
+
+    def stop(self, why: Stop) -> None:
+        """Breaks off the source's query; `execute` then writes what is due and returns."""
+        self._stop = self._stop or why
+        if self._reader is not None:
+            self._reader.interrupt()
+
+    async def execute(self) -> None:
+        """The whole life of the run. Returns when the report is final, or is left for another owner."""
+        guard = asyncio.create_task(self._guard())
+        try:
+            outcome = await self._outcome()
+            # Shielded: a status that was reached is written even while the process is being stopped.
+            await asyncio.shield(self._conclude(outcome))
+        finally:
+            guard.cancel()
+            with suppress(asyncio.CancelledError):
+                await guard
+            self._tell_viewers()
+
+    async def _outcome(self) -> Outcome | None:
+        """How the report ends; None if it does not end here."""
+        try:
+            await self._read()
+        except SourceInterrupted:
+            return self._stopped()
+        except LeaseLost:
+            return None
+        except RowfallError as error:
+            return Outcome(Status.FAILED, error.code, error.sentence)
+        except Exception:
+            log.exception("report %s stopped by an error inside Rowfall", self.report.id)
+            return Outcome(
+                Status.FAILED,
+                "internal",
+                "An error inside Rowfall stopped this report. The rows so far are kept; the server's log "
+                f"has the details under {self.report.id}.",
+            )
+        return Outcome(Status.DONE)
+
+    def _stopped(self) -> Outcome | None:
+        if self._stop is Stop.CANCELLED:
+            return Outcome(Status.CANCELLED)
+        if self._stop is Stop.TIMED_OUT:
+            return Outcome(
+                Status.TIMED_OUT,
+                "timed-out",
+                f"This report ran for {self._settings.report_timeout:,.0f} seconds, which is the limit. "
+                "The rows so far are kept. Ask for fewer columns, or for a smaller table or view.",
+            )
+        return None
+
+    async def _read(self) -> None:
+        dataset = await self._context.catalog.dataset(self.report.dataset)
+        source = self._context.catalog.source(dataset)
+        generation, number, first_row = await self._position()
+        reader = await source.open_reader(
+            dataset, self.report.spec.columns, self.report.cursor, self._settings.chunk_rows
+        )
+        self._reader = reader
+        if self._stop:  # asked for while the source was being opened
+            reader.interrupt()
+        count = asyncio.create_task(self._count())
+        try:
+            while batch := await reader.read():
+                await self._append(Chunk(generation, number, first_row, batch.rows, batch.payload), batch)
+                number += 1
+                first_row += batch.rows
+            if await reader.changed():
+                await self._context.store.add_note(self._lease, _changed(dataset.kind))
+        finally:
+            count.cancel()
+            with suppress(asyncio.CancelledError):
+                await count
+            await reader.close()
+
+    async def _position(self) -> tuple[int, int, int]:
+        """Generation, chunk number and row number to go on with."""
+        report = self.report
+        if report.chunks and report.cursor is None:
+            # A former owner got part of the way through a source that cannot be continued.
+            return await self._context.store.start_generation(self._lease), 1, 1
+        return report.generation, report.next_chunk, report.rows + 1
+
+    async def _append(self, chunk: Chunk, batch: Batch) -> None:
+        if chunk.number == 1:
+            columns = layout.measured(self.report.columns, decode(chunk.payload))
+            await self._context.store.set_columns(self._lease, columns)
+        cancelled = await self._context.spool.append(
+            self._lease, chunk, batch.cursor, self._settings.lease_seconds
+        )
+        self._tell_viewers()
+        if cancelled:
+            self.stop(Stop.CANCELLED)
+
+    async def _count(self) -> None:
+        """Beside the read: the exact total, unless counting takes too long or was done before."""
+        if self.report.total_kind != "unknown":
+            return
+        try:
+            dataset = await self._context.catalog.dataset(self.report.dataset)
+            total = await self._context.catalog.source(dataset).count(dataset)
+            await self._context.store.set_total(self._lease, total, "uncounted" if total is None else "exact")
+        except RowfallError as error:
+            log.info("report %s is not counted: %s", self.report.id, error)
+        self._tell_viewers()
+
+    async def _guard(self) -> None:
+        """Keeps the lease while a read is slow, and notices a cancellation or the time limit at once."""
+        now = asyncio.get_running_loop().time
+        deadline = now() + self._settings.report_timeout
+        with self._context.hints.listen(hints.cancellation(self.report.id)) as hint:
+            while self._stop is None:
+                await hint.wait(min(self._settings.lease_seconds / 4, deadline - now()))
+                hint.clear()
+                if now() >= deadline:
+                    self.stop(Stop.TIMED_OUT)
+                else:
+                    await self._heartbeat()
+
+    async def _heartbeat(self) -> None:
+        try:
+            if await self._context.store.heartbeat(self._lease, self._settings.lease_seconds):
+                self.stop(Stop.CANCELLED)
+        except LeaseLost:
+            self.stop(Stop.LEASE_LOST)
+
+    async def _conclude(self, outcome: Outcome | None) -> None:
+        if outcome is not None:
+            await self._context.store.finish(self._lease, outcome.status, outcome.code, outcome.sentence)
+            log.info("report %s on %s: %s", self.report.id, self.report.dataset, outcome.status)
+        elif self._stop is Stop.SHUTDOWN:
+            await self._context.store.release(self._lease)
+
+    def _tell_viewers(self) -> None:
+        self._context.hints.notify(hints.chunks(self.report.id))
+
+
+def _changed(kind: str) -> str:
+    return (
+        f"The data changed while this {kind} was read: rows were read at slightly different times, each "
+        "key once."
+    )

@@ -1,0 +1,59 @@
+"""Serving: uvicorn, told to say when it is ready and to end the open streams when it stops."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+import uvicorn
+
+from app.main import Parts, create_app, running
+from app.settings import Settings
+from app.source import Source
+
+_GRACE_SECONDS = 5  # for requests that are under way when the server is asked to stop
+
+
+def serve(settings: Settings, sources: Sequence[Source]) -> None:
+    """Serves until SIGINT or SIGTERM."""
+    if sys.platform == "win32":
+        asyncio.run(_serve(settings, sources))
+    else:
+        import uvloop
+
+        uvloop.run(_serve(settings, sources))
+
+
+async def _serve(settings: Settings, sources: Sequence[Source]) -> None:
+    async with running(settings, sources) as parts:
+        link = await parts.sessions.issue_link("owner") if settings.auth == "accounts" else None
+        config = uvicorn.Config(
+            create_app(parts),
+            host=settings.host,
+            port=settings.port,
+            log_level="warning",
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+            server_header=False,
+        )
+        await _Server(config, parts, link).serve()
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, parts: Parts, link: str | None) -> None:
+        super().__init__(config)
+        self._parts = parts
+        self._link = link
+        self._loop = asyncio.get_running_loop()
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        await super().startup(sockets)  # type: ignore[arg-type]
+        if self.started:
+            port = self.servers[0].sockets[0].getsockname()[1]
+            host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+            query = f"?token={self._link}" if self._link else ""
+            print(f"Rowfall is ready: http://{host}:{port}/{query}", flush=True)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # Open streams would keep uvicorn waiting for its whole grace time, so they end first.
+        self._loop.call_soon_threadsafe(self._parts.events.stop)
+        super().handle_exit(sig, frame)

