@@ -45,7 +45,7 @@ _PRAGMAS = (
 )
 
 
-class StateUnavailable(RowfallError):  # noqa: N818 - named as the others in app.errors
+class StateUnavailable(RowfallError):
     """Rowfall's own database is not there, may not be used, or does not answer."""
 
     status, title, code = 503, "The state database cannot be used", "state"
@@ -114,7 +114,7 @@ class Database:
     @asynccontextmanager
     async def _opening(self) -> AsyncIterator[None]:
         try:
-            with _in_words(self.place):
+            with _in_words(self.place, mistakes=()):
                 yield
         except BaseException:
             await self.close()
@@ -139,7 +139,7 @@ class Database:
         return self._writer.dialect.name
 
     def insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
-        """An INSERT with `on_conflict_do_nothing`, which both engines have but SQLAlchemy's own has not."""
+        """An INSERT that has `on_conflict_do_nothing`."""
         return sqlite.insert(table) if self.dialect == "sqlite" else postgresql.insert(table)
 
     @asynccontextmanager
@@ -178,18 +178,17 @@ _strict_json = functools.partial(json.dumps, allow_nan=False)
 
 
 def _sqlite_engine(path: Path, *, writes: bool = False) -> AsyncEngine:
-    # The driver's own transactions are off for both: the writer begins its own, a reader needs none, and so
-    # is spared the roll-back at its end.
-    options: dict[str, Any] = (
+    # The driver's own transactions are off: the writer begins its own, a reader needs none.
+    url = URL.create("sqlite+aiosqlite", database=str(path))
+    pool: dict[str, Any] = (
         {"pool_size": 1, "max_overflow": 0} if writes else {"skip_autocommit_rollback": True}
     )
-    url = URL.create("sqlite+aiosqlite", database=str(path))
-    engine = create_async_engine(
-        url, connect_args={"isolation_level": None}, json_serializer=_strict_json, **options
-    )
+    driver = {"isolation_level": None}
+    engine = create_async_engine(url, connect_args=driver, json_serializer=_strict_json, **pool)
     event.listen(engine.sync_engine, "connect", _set_pragmas)
     if writes:
         event.listen(engine.sync_engine, "begin", _begin_immediate)
+        event.listen(engine.sync_engine, "invalidate", _roll_back)
     return engine
 
 
@@ -206,10 +205,15 @@ def _begin_immediate(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
+def _roll_back(connection: Any, record: object, exception: object) -> None:
+    # SQLAlchemy closes the connection of a cancelled task. With a RETURNING not read to its end SQLite would
+    # keep it, and the write lock, until the cursor is collected: then every write fails as busy.
+    connection.rollback()
+
+
 def _postgresql_engine(url: str, **options: Any) -> AsyncEngine:
     # asyncpg reads the address itself, because it knows libpq's parameters (sslmode, several hosts ...).
-    address = url.replace("+asyncpg", "", 1)
-    connect = functools.partial(asyncpg.connect, address, timeout=_CONNECT_SECONDS)
+    connect = functools.partial(asyncpg.connect, url, timeout=_CONNECT_SECONDS)
     return create_async_engine(
         "postgresql+asyncpg://", async_creator=connect, json_serializer=_strict_json, **options
     )
@@ -223,30 +227,22 @@ def _public(url: str) -> str:
     return f"postgresql://{parsed.host or ''}/{parsed.database or ''}"
 
 
+# Of a statement, so they keep their traceback; but when migrating, a missing permission is one of them.
+_MISTAKES = (exc.IntegrityError, exc.ProgrammingError, exc.DataError)
+_DRIVER_ERRORS = (exc.DBAPIError, exc.TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+
+
 @contextmanager
-def _in_words(place: str) -> Iterator[None]:
-    """Turns the drivers' errors that are no mistake of a statement into a sentence."""
+def _in_words(place: str, mistakes: tuple[type[Exception], ...] = _MISTAKES) -> Iterator[None]:
     try:
         yield
+    except mistakes:
+        raise
     except Timeout as error:
         raise StateUnavailable(f"Another process is still preparing the state database {place}.") from error
     except CommandError as error:
-        raise StateUnavailable(
-            f"The state database {place} was written by a newer version of Rowfall."
-        ) from error
-    except (exc.IntegrityError, exc.ProgrammingError, exc.DataError):
-        raise
-    except (
-        exc.DBAPIError,
-        exc.TimeoutError,
-        asyncpg.PostgresError,
-        asyncpg.InterfaceError,
-        OSError,
-    ) as error:
-        cause = error.orig if isinstance(error, exc.DBAPIError) else error
-        raise StateUnavailable(f"The state database {place} cannot be used: {_first_line(cause)}.") from error
-
-
-def _first_line(error: BaseException | None) -> str:
-    lines = str(error).splitlines()
-    return lines[0].rstrip(".") if lines and lines[0] else "it does not answer"
+        raise StateUnavailable(f"A newer version of Rowfall wrote the state database {place}.") from error
+    except _DRIVER_ERRORS as error:
+        lines = str(error.orig if isinstance(error, exc.DBAPIError) else error).splitlines()
+        reason = lines[0].rstrip(".") if lines else "it does not answer"
+        raise StateUnavailable(f"The state database {place} cannot be used: {reason}.") from error

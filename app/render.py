@@ -20,7 +20,7 @@ _CLASSES = {_NULL: "null", _BINARY: "binary", _CUT: "cut", _UNDECODABLE: "undeco
 
 _NULL_TEXT = f"{_NULL}NULL"
 
-_OPEN = '<td role="cell">'
+_OPEN = '<td>'
 _CLOSE = "</td>"
 _SHOWN_BYTES = 16  # of a binary cell; all of them are in the spool
 
@@ -43,10 +43,10 @@ def _block(lines: list[str], first_row: int) -> str:
     # The header is row 1 of the table, so the first row of the report is row 2.
     return "".join(
         [
-            f'<tr role="row" aria-rowindex="{index}">{line}</tr>'
+            f'<tr aria-rowindex="{index}">{line}</tr>'
             for index, line in enumerate(lines, first_row + 1)
         ]
-    ).replace(f"{_OPEN}{_CLOSE}", '<td role="cell" class="empty"></td>')
+    ).replace(f"{_OPEN}{_CLOSE}", '<td class="empty"></td>')
 
 
 def _lines(rows: Sequence[Row]) -> list[str]:
@@ -61,7 +61,7 @@ def _lines(rows: Sequence[Row]) -> list[str]:
     html = _OPEN + html + _CLOSE
     if marks:
         for mark, name in _CLASSES.items():
-            html = html.replace(_OPEN + mark, f'<td role="cell" class="{name}">')
+            html = html.replace(_OPEN + mark, f'<td class="{name}">')
     return html.split(_ROW)
 
 
@@ -127,4 +127,4 @@ def _cell(cell: Cell) -> str:
     text = _text(cell)
     if type(cell) in _PLAIN:
         return f"{_OPEN}{_safe(text)}{_CLOSE}"
-    return f'<td role="cell" class="{_CLASSES[text[0]]}">{_safe(text[1:])}{_CLOSE}'
+    return f'<td class="{_CLASSES[text[0]]}">{_safe(text[1:])}{_CLOSE}'

@@ -70,15 +70,11 @@ _RELEASE = (
 )
 _RELEASE_ALL = update(report).where(ACTIVE, _running).values(lease_until=0)
 
-_SET_COLUMNS = update(report).where(HELD).values(columns=bindparam("new_columns")).returning(report.c.id)
-_SET_TOTAL = (
-    update(report)
-    .where(HELD)
-    .values(total=bindparam("new_total"), total_kind=bindparam("new_kind"))
-    .returning(report.c.id)
-)
+_SET = update(report).where(HELD).returning(report.c.id)
+_SET_COLUMNS = _SET.values(columns=bindparam("new_columns"))
+_SET_TOTAL = _SET.values(total=bindparam("new_total"), total_kind=bindparam("new_kind"))
 _NOTES = select(report.c.notes).where(HELD).with_for_update()
-_SET_NOTES = update(report).where(HELD).values(notes=bindparam("new_notes")).returning(report.c.id)
+_SET_NOTES = _SET.values(notes=bindparam("new_notes"))
 
 _START_GENERATION = (
     update(report)
@@ -90,11 +86,8 @@ _DROP_OLDER = delete(chunk).where(
     chunk.c.report == bindparam("of_report"), chunk.c.generation < bindparam("before")
 )
 
-_FINISH = (
-    update(report)
-    .where(HELD)
-    .values(status=bindparam("final"), error_code=bindparam("code"), error=bindparam("sentence"), **_over)
-    .returning(report.c.id)
+_FINISH = _SET.values(
+    status=bindparam("final"), error_code=bindparam("code"), error=bindparam("sentence"), **_over
 )
 _FINISH_DONE = _FINISH.values(total=report.c.rows, total_kind="exact")
 
@@ -121,7 +114,7 @@ class ReportStore:
             .returning(*_row)
         )
 
-    async def create(  # noqa: PLR0913, PLR0917 - what a report is made of
+    async def create(
         self, report_id: str, owner: str, limit: int, dataset: str, spec: Spec, columns: tuple[Column, ...]
     ) -> Report | None:
         """A queued report in the owner's lowest free slot; None if all `limit` are taken."""
@@ -214,14 +207,13 @@ class ReportStore:
 
     async def request_cancellation(self, report_id: str) -> Report | None:
         """Cancels a queued report, asks the owner of a running one to stop; the row after it."""
-        values = {"report_id": report_id}
         before = await self.get(report_id)
         # The 2nd to the 500th click only read, and do not queue with the writers.
         if before is None or before.status.final or before.cancel_requested:
             return before
         async with self._database.write() as connection:
             for statement in (_CANCEL_QUEUED, _CANCEL_RUNNING, _GET):
-                if row := (await connection.execute(statement, values)).first():
+                if row := (await connection.execute(statement, {"report_id": report_id})).first():
                     return _report(row)
         return None
 

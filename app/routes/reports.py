@@ -20,7 +20,7 @@ from app.routes.problems import RETRY_SECONDS, answer
 from app.spool import Spool
 
 _HISTORY = 100
-_FIRST_CHUNKS = 2  # rows that come with the page itself; the others load when scrolled to
+_FIRST_CHUNKS = 1  # rows that come with the page itself; the others load when scrolled to
 _FIRST_SECONDS = 0.2  # a page may wait this long for the first rows, which then show at the first paint
 _KEEP = {"Cache-Control": "private, max-age=86400, immutable"}  # a chunk of a generation never changes
 

@@ -7,11 +7,8 @@ from dataclasses import dataclass
 
 from app.errors import InvalidRequest, SourceChanged
 from app.model import Column, Dataset, Kind, Skipped
-from app.source.sqlite_connection import TOLERANT, error_code
+from app.source.sqlite_connection import TOLERANT, SqliteError, error_code, message
 from app.source.sqlite_key import Key, Term, quoted
-
-# The only collations that every program sorts by alike; another may not even be known here.
-_COLLATIONS = {"BINARY", "NOCASE", "RTRIM"}
 
 # SQLite's own rules for a column's affinity: the first of these that the declared type contains.
 _AFFINITIES = (
@@ -48,13 +45,16 @@ def discover(connection: sqlite3.Connection, source: str) -> tuple[list[Dataset]
             reason = _obstacle(connection, entry)
             if reason is None:
                 datasets.append(_described(connection, source, entry)[0])
-        except sqlite3.Error as error:
-            if error_code(error) != sqlite3.SQLITE_ERROR:
+        except SqliteError as error:
+            if error_code(error) not in (0, sqlite3.SQLITE_ERROR):
                 raise
-            reason = f"SQLite cannot prepare it: {error}."
+            reason = _REASONS.get(message(error), f"SQLite cannot prepare it: {message(error)}.")
         if reason is not None:
             skipped.append(Skipped(_printable(entry.name), reason))
     return datasets, skipped
+
+
+_REASONS = {"no query solution": "Its key is sorted by rules that only the program it belongs to knows."}
 
 
 def _entries(connection: sqlite3.Connection, sql: str, *values: str) -> list[_Entry]:
@@ -131,11 +131,9 @@ def _primary_key(connection: sqlite3.Connection, name: str) -> Key | None:
     found = connection.execute(
         'SELECT name, "desc", coll FROM pragma_index_xinfo(?, ?) WHERE key ORDER BY seqno', (name, "main")
     ).fetchall()
-    if any(collation.upper() not in _COLLATIONS for _, _, collation in found):
-        return None
     return Key(
         tuple(
-            Term(column, f"t.{quoted(column)} COLLATE {collation.upper()}", bool(descending))
+            Term(column, f"t.{quoted(column)} COLLATE {quoted(collation.upper())}", bool(descending))
             for column, descending, collation in found
         )
     )

@@ -121,13 +121,13 @@ class Brake:
                 self._connection.interrupt()
 
 
-def error_code(error: sqlite3.Error) -> int:
+def error_code(error: Exception) -> int:
     """SQLite's extended result code, 0 for an error of the driver itself."""
     code: int = getattr(error, "sqlite_errorcode", 0)
     return code
 
 
-def is_busy(error: sqlite3.Error) -> bool:
+def is_busy(error: Exception) -> bool:
     return error_code(error) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
@@ -165,13 +165,22 @@ _MEANINGS: dict[int, tuple[type[SourceError], str]] = {
 }
 
 
-def translate(error: sqlite3.Error, path: Path) -> SourceError:
+# The driver fails to decode SQLite's message where it quotes a name that is not UTF-8.
+SqliteError = (sqlite3.Error, UnicodeDecodeError)
+
+
+def message(error: sqlite3.Error | UnicodeDecodeError) -> str:
+    """What SQLite says."""
+    return error.object.decode("utf-8", "replace") if isinstance(error, UnicodeDecodeError) else str(error)
+
+
+def translate(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> SourceError:
     code = error_code(error)
     if code == sqlite3.SQLITE_CANTOPEN and beside(path, "-wal"):
         return SourceUnreachable(_WAL.format(path=path))
     otherwise = (SourceQueryFailed, "SQLite could not answer from {path}: {message}.")
     kind, sentence = _MEANINGS.get(code) or _MEANINGS.get(code & 0xFF, otherwise)
-    return kind(sentence.format(path=path, message=error))
+    return kind(sentence.format(path=path, message=message(error)))
 
 
 @contextmanager
@@ -179,5 +188,5 @@ def translated(path: Path) -> Iterator[None]:
     """The one seam where errors of SQLite become sentences that name the file."""
     try:
         yield
-    except sqlite3.Error as error:
+    except SqliteError as error:
         raise translate(error, path) from error

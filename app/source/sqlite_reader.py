@@ -1,7 +1,6 @@
 """One ordered read of a SQLite file, in a thread of its own."""
 
 import asyncio
-import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,15 @@ from app.errors import SourceChanged, SourceInterrupted
 from app.model import Batch, Column, Dataset
 from app.source.sqlite_batches import KeysetBatches, StatementBatches
 from app.source.sqlite_catalog import verify
-from app.source.sqlite_connection import Brake, SourceConnection, beside, connect, is_busy, translate
+from app.source.sqlite_connection import (
+    Brake,
+    SourceConnection,
+    SqliteError,
+    beside,
+    connect,
+    is_busy,
+    translate,
+)
 
 T = TypeVar("T")
 
@@ -124,7 +131,7 @@ class SqliteReader:
             self._check_brake()
             try:
                 return work()
-            except sqlite3.Error as error:
+            except SqliteError as error:
                 if not is_busy(error) or time.monotonic() > until:
                     raise translate(error, self._path) from error
                 self._brake.pulled.wait(0.02)

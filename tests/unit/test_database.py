@@ -6,7 +6,9 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
+import asyncpg
 import pytest
 from sqlalchemy import func, insert, select, text
 
@@ -106,7 +108,7 @@ async def test_a_table_of_another_application_is_not_touched(database: Database,
 async def test_a_database_of_a_newer_version_is_refused(database: Database, state_url: str) -> None:
     async with database.write() as connection:
         await connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
-    with pytest.raises(StateUnavailable, match="newer version"):
+    with pytest.raises(StateUnavailable, match="A newer version"):
         await Database.open(state_url)
 
 
@@ -217,15 +219,30 @@ async def test_a_database_missing_on_the_server_is_told(postgresql: str) -> None
         await Database.open(postgresql.replace("/postgres?", "/missing?"))
 
 
+async def test_a_missing_permission_on_the_server_is_told(postgresql_url: str) -> None:
+    server = await asyncpg.connect(postgresql_url)
+    await server.execute(
+        "CREATE ROLE nobody LOGIN; GRANT USAGE ON SCHEMA " + _schema(postgresql_url) + " TO nobody"
+    )
+    with pytest.raises(StateUnavailable, match="permission denied for schema"):
+        await Database.open(f"{postgresql_url}&user=nobody".replace("postgres:@", ""))
+    await server.execute("DROP OWNED BY nobody; DROP ROLE nobody")
+    await server.close()
+
+
+def _schema(postgresql_url: str) -> str:
+    return parse_qs(urlsplit(postgresql_url).query)["search_path"][0]
+
+
 async def test_a_lost_server_is_told_and_found_again(postgresql_url: str) -> None:
     database = await Database.open(postgresql_url)
-    other = await Database.open(postgresql_url)
+    other = await Database.open(f"{postgresql_url}-other")
     assert await _sessions(database) == 0
     async with other.write() as connection:
         await connection.execute(
             text(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                "WHERE application_name || '-other' = current_setting('application_name')"
             )
         )
     with pytest.raises(StateUnavailable, match="cannot be used"):

@@ -110,10 +110,10 @@ async def test_a_race_of_200_gives_each_owner_exactly_the_limit(
     owners = ("ann", "ben")
     other = ReportStore(node_2)
     made = await asyncio.gather(
-        *(ask(owners[number % 2]) for number in range(200)),
+        *(ask(owners[number % 2]) for number in range(100)),
         *(
             other.create(f"other-{number}", owners[number % 2], 5, "noise.recordings", Spec(()), ())
-            for number in range(200)
+            for number in range(100)
         ),
     )
     assert Counter(report.owner for report in made if report) == {"ann": 5, "ben": 5}
