@@ -68,7 +68,10 @@ def demo_command(config: Path | None, **flags: Any) -> None:
 def serve(sources: Sequence[str], config: Path | None, **flags: Any) -> None:
     """Serve databases. SOURCE is a file, sqlite:///file, or NAME= before either; never written to."""
     settings = _settings(config, flags)
-    _serve(settings, _open(sources))
+    opened = _open(sources)
+    for address in sources:
+        _require_file(_named(address)[1])
+    _serve(settings, opened)
 
 
 @cli.command()
@@ -121,6 +124,19 @@ def _named(address: str) -> tuple[str, str]:
     if found and name.isidentifier():
         return name, rest
     return Path(address).stem, address
+
+
+def _require_file(address: str) -> None:
+    """A name that was mistyped ends here; a file that is locked or damaged now may be read later."""
+    path = address.removeprefix("sqlite:///")
+    if "://" in path:
+        return
+    try:
+        Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise _Failure(f"There is no file {path}.") from error
+    except OSError:
+        return
 
 
 def _serve(settings: Settings, sources: Sequence[Source]) -> None:

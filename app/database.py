@@ -36,10 +36,7 @@ _MIGRATION_LOCK = 0x526F7766616C6C  # "Rowfall": the key of PostgreSQL's advisor
 
 _PRAGMAS = (
     f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}",
-    # These two have an effect only before the first table. A chunk of 60 KB on larger pages is 1.5 times
-    # as fast to append and 2.4 times as fast to delete.
-    "PRAGMA page_size = 16384",
-    "PRAGMA auto_vacuum = INCREMENTAL",
+    "PRAGMA auto_vacuum = INCREMENTAL",  # has an effect only before the first table
     "PRAGMA synchronous = NORMAL",
     "PRAGMA foreign_keys = ON",
 )

@@ -41,8 +41,10 @@ class Position:
 
 
 def message(html: str, event_id: Position | None = None) -> bytes:
-    """An unnamed message. `html` holds no carriage return; each of its lines becomes a `data:` line."""
+    """An unnamed message; each line of `html` becomes a `data:` line."""
     head = f"id: {event_id}\n" if event_id else ""
+    # A carriage return, which a column's name may hold, would end the line too.
+    html = html.replace("\r", "&#13;")
     lines = "".join([f"data: {line}\n" for line in html.split("\n") if line])
     return f"{head}{lines}\n".encode()
 
@@ -102,6 +104,8 @@ class Events:
                 yield message(self._fragments.event(report, chunk), position)
             viewer.sees(report)
             report = await self._store.get(report.id) or report
+            if report.generation != position.generation:
+                return  # the next look begins it
         if viewer.sees(report):
             yield message(self._fragments.event(report))
         viewer.finished = report.status.final and position.number >= report.chunks

@@ -9,9 +9,10 @@ from enum import Enum, auto
 from app import hints, layout
 from app.catalog import Catalog
 from app.codec import decode
-from app.errors import LeaseLost, RowfallError, SourceInterrupted
+from app.database import StateUnavailable
+from app.errors import LeaseLost, RowfallError, SourceChanged, SourceInterrupted
 from app.hints import Hints
-from app.model import Batch, Chunk, Lease, Report, Status
+from app.model import Batch, Chunk, Dataset, Lease, Report, Status
 from app.report_store import ReportStore
 from app.settings import Settings
 from app.source import Reader
@@ -85,6 +86,10 @@ class Run:
             return self._stopped()
         except LeaseLost:
             return None
+        except StateUnavailable as error:
+            # The lease runs out by itself, and the report goes on from its last chunk.
+            log.warning("report %s breaks off for now: %s", self.report.id, error)
+            return None
         except RowfallError as error:
             return Outcome(Status.FAILED, error.code, error.sentence)
         except Exception:
@@ -111,6 +116,7 @@ class Run:
 
     async def _read(self) -> None:
         dataset = await self._context.catalog.dataset(self.report.dataset)
+        _require_same_columns(self.report, dataset)
         source = self._context.catalog.source(dataset)
         generation, number, first_row = await self._position()
         reader = await source.open_reader(
@@ -129,8 +135,7 @@ class Run:
                 await self._context.store.add_note(self._lease, _changed(dataset.kind))
         finally:
             count.cancel()
-            with suppress(asyncio.CancelledError):
-                await count
+            await asyncio.wait([count])
             await reader.close()
 
     async def _position(self) -> tuple[int, int, int]:
@@ -183,6 +188,9 @@ class Run:
                 self.stop(Stop.CANCELLED)
         except LeaseLost:
             self.stop(Stop.LEASE_LOST)
+        except StateUnavailable as error:
+            # The guard goes on, or nobody would watch the time limit. An append tells whose the lease is.
+            log.warning("report %s could not renew its lease: %s", self.report.id, error)
 
     async def _conclude(self, outcome: Outcome | None) -> None:
         if outcome is not None:
@@ -193,6 +201,16 @@ class Run:
 
     def _tell_viewers(self) -> None:
         self._context.hints.notify(hints.chunks(self.report.id))
+
+
+def _require_same_columns(report: Report, dataset: Dataset) -> None:
+    """A report asks by position, which means another column once one before it was added or dropped."""
+    now = {position: (column.name, column.declared) for position, column in enumerate(dataset.columns)}
+    asked = [(column.name, column.declared) for column in report.columns]
+    if [now.get(position) for position in report.spec.columns] != asked:
+        raise SourceChanged(
+            f"The columns of {dataset.id} have changed since this report was asked for. Run it again."
+        )
 
 
 def _changed(kind: str) -> str:

@@ -57,3 +57,5 @@ class _Server(uvicorn.Server):
         # Open streams would keep uvicorn waiting for its whole grace time, so they end first.
         self._loop.call_soon_threadsafe(self._parts.events.stop)
         super().handle_exit(sig, frame)
+        # uvicorn would raise the signal once more, and the process die before its reports are released.
+        self._captured_signals.clear()

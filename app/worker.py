@@ -31,11 +31,15 @@ class Worker:
                 except Exception:
                     log.exception("claiming reports failed; trying again")
                 await hint.wait(_POLL_SECONDS)
+        await self._end_runs()  # a claim that was under way at `stop` has begun one more
 
     async def stop(self) -> None:
         """Ends the runs at their last chunk; they go on when a worker starts again."""
         self._stopping.set()
         self._context.hints.notify(hints.QUEUE)
+        await self._end_runs()
+
+    async def _end_runs(self) -> None:
         for run in self._runs.values():
             run.stop(Stop.SHUTDOWN)
         if self._runs:

@@ -1,6 +1,6 @@
 """Who is asking, and whether the request may come from where it comes from."""
 
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from litestar import Request
 from litestar.connection import ASGIConnection
@@ -33,7 +33,7 @@ async def current_user(request: AnyRequest, settings: Settings, sessions: Sessio
 def refuse_other_names(connection: AnyConnection, _: BaseRouteHandler) -> None:
     """A guard: where nobody signs in, a foreign name that leads here is an attack (DNS rebinding)."""
     if connection.app.state.settings.auth == "none":
-        name = urlsplit(f"//{connection.headers.get('host', '')}").hostname
+        name = _split(f"//{connection.headers.get('host', '')}").hostname
         if name not in LOOPBACK:
             raise Forbidden("This server answers under 127.0.0.1 and localhost only.")
 
@@ -49,6 +49,13 @@ def refuse_other_sites(connection: AnyConnection, _: BaseRouteHandler) -> None:
     if site is None:
         origin = connection.headers.get("origin")
         host = connection.headers.get("host")
-        site = "same-origin" if origin is None or urlsplit(origin).netloc == host else "cross-site"
+        site = "same-origin" if origin is None or _split(origin).netloc == host else "cross-site"
     if site not in ("same-origin", "none"):
         raise Forbidden("This request came from another site, so it was not carried out.")
+
+
+def _split(address: str) -> SplitResult:
+    try:
+        return urlsplit(address)
+    except ValueError:  # `//[` is none
+        return urlsplit("")

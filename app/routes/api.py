@@ -122,6 +122,8 @@ async def rows(report_id: str, user: User, reports: Reports, spool: Spool, after
 
 
 async def _rows(spool: Spool, report: Report, after: int) -> AsyncIterator[bytes]:
+    if after >= report.rows:
+        return
     chunk = await spool.chunk_of_row(report.id, report.generation, after + 1)
     while chunk is not None:
         skipped = max(0, after - chunk.first_row + 1)

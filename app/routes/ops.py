@@ -12,7 +12,7 @@ async def healthz() -> str:
 
 @get("/readyz", media_type=MediaType.TEXT, include_in_schema=False)
 async def readyz(store: ReportStore) -> str:
-    """Asks the state database, so a broken one answers 500 here."""
+    """Asks the state database, so a broken one answers 503 here."""
     await store.get("")
     return "ok\n"
 

@@ -50,7 +50,8 @@ async def show(
     report_id: str, user: User, reports: Reports, spool: Spool, wake: Hints, fragments: Fragments
 ) -> Template:
     report = await _with_first_rows(report_id, user, reports, wake)
-    sizes = await spool.chunk_sizes(report.id, report.generation)
+    # Not what came meanwhile: `report` does not know its widths yet. The stream goes on from here.
+    sizes = (await spool.chunk_sizes(report.id, report.generation))[: report.chunks]
     first = await spool.read(report.id, report.generation, 0, _FIRST_CHUNKS)
     context = {
         "user": user,
@@ -86,7 +87,9 @@ async def chunk(
     generation: int | None = None,
 ) -> Response[str]:
     report = await reports.get(user, report_id)
-    found = await spool.chunk(report_id, generation or report.generation, number)
+    found = None
+    if generation in (None, report.generation) and 0 < number <= report.chunks:
+        found = await spool.chunk(report_id, report.generation, number)
     if found is None:
         raise NotFound(f"This report has no chunk {number}.")
     return Response(fragments.chunk(report, found), media_type=MediaType.HTML, headers=_KEEP)

