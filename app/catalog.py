@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.errors import InvalidRequest, NotFound, SourceError, SourceQueryFailed
+from app.errors import InvalidRequest, NotFound, SourceError
 from app.model import Dataset, Skipped
 from app.settings import SavedQuery
 from app.source import Source
@@ -72,6 +72,6 @@ class Catalog:
             if query.source == source.name:
                 try:
                     datasets.append(await source.describe_query(query.name, query.sql))
-                except (InvalidRequest, SourceQueryFailed) as error:
+                except (InvalidRequest, SourceError) as error:
                     refused.append(Skipped(query.name, error.sentence))
         return datasets, refused

@@ -1,0 +1,133 @@
+"""A line between a browser and the server that can be cut: at once, after so many bytes, or for a while."""
+
+import asyncio
+import re
+import threading
+from collections import deque
+from collections.abc import Coroutine
+from typing import Any
+
+_STREAM = re.compile(rb"GET /reports/[^/ ]+/events")
+_LAST_ID = re.compile(rb"(?mi)^last-event-id: ([^\r\n]*)")
+
+
+class CuttingProxy:
+    """Forwards TCP connections to a port of this computer; used as a context manager."""
+
+    def __init__(self, target: int) -> None:
+        self.url = ""
+        self.streams: list[str | None] = []  # the Last-Event-ID of each event stream that was asked for
+        self.budgets: deque[int] = deque()  # bytes that each next event stream gets before it is cut
+        self.refuses_streams = False
+        self._target = target
+        self._down = False
+        self._silent = False
+        self._lines: set[_Line] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="cutting proxy", daemon=True)
+
+    def __enter__(self) -> "CuttingProxy":
+        self._thread.start()
+        self._server = self._do(asyncio.start_server(self._accept, "127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._do(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
+
+    def cut(self) -> None:
+        """Every open connection breaks; new ones work."""
+        self._do(self._cut())
+
+    def down(self) -> None:
+        """Every open connection breaks, and new ones too, until `up`."""
+        self._down = True
+        self.cut()
+
+    def up(self) -> None:
+        self._down = False
+
+    def silence(self) -> None:
+        """The open connections stay and bring nothing any more: a cable was pulled further away."""
+        self._silent = True
+
+    def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    async def _cut(self) -> None:
+        for line in list(self._lines):
+            line.cut()
+
+    async def _close(self) -> None:
+        self._server.close()
+        await self._cut()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._down:
+            writer.transport.abort()
+            return
+        try:
+            from_server, to_server = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:  # the server is dead
+            writer.transport.abort()
+            return
+        line = _Line(writer, to_server)
+        self._lines.add(line)
+        try:
+            await asyncio.gather(self._requests(reader, line), self._answers(from_server, line))
+        finally:
+            self._lines.discard(line)
+
+    async def _requests(self, browser: asyncio.StreamReader, line: "_Line") -> None:
+        while data := await _read(browser):
+            if _STREAM.match(data):
+                found = _LAST_ID.search(data)
+                self.streams.append(found[1].decode() if found else None)
+                line.budget = self.budgets.popleft() if self.budgets else None
+                if self.refuses_streams:
+                    break
+            line.to_server.write(data)
+        line.cut()
+
+    async def _answers(self, server: asyncio.StreamReader, line: "_Line") -> None:
+        while data := await _read(server):
+            if self._silent:
+                continue
+            if line.budget is not None:
+                data, line.budget = data[: line.budget], line.budget - len(data)
+            line.to_browser.write(data)
+            if line.budget is not None and line.budget <= 0:
+                await line.flush()
+                break
+        line.cut()
+
+
+class _Line:
+    """One connection, and what is left of the bytes it may carry."""
+
+    def __init__(self, to_browser: asyncio.StreamWriter, to_server: asyncio.StreamWriter) -> None:
+        self.to_browser, self.to_server = to_browser, to_server
+        self.budget: int | None = None
+
+    async def flush(self) -> None:
+        try:
+            await self.to_browser.drain()
+            await asyncio.sleep(0.05)  # or the reset would overtake what was sent last
+        except ConnectionError:
+            pass
+
+    def cut(self) -> None:
+        self.to_browser.transport.abort()
+        self.to_server.transport.abort()
+
+
+async def _read(stream: asyncio.StreamReader) -> bytes:
+    try:
+        return await stream.read(65_536)
+    except ConnectionError:
+        return b""

@@ -1,0 +1,76 @@
+"""What is in a SQLite file, read without Rowfall; and the files that some tests need."""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+Shown = str | list[str]  # the text of a cell, or its class and its text
+
+
+def select(path: Path, query: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        return connection.execute(query).fetchall()
+
+
+def shown(rows: Iterable[Sequence[object]]) -> list[list[Shown]]:
+    """The rows as the page has to show them."""
+    return [[_shown(cell) for cell in row] for row in rows]
+
+
+def _shown(cell: object) -> Shown:
+    match cell:
+        case None:
+            return ["null", "NULL"]
+        case "":
+            return ["empty", ""]
+        case str():
+            return cell.replace("\0", "␀")
+        case float():
+            return repr(cell)
+        case bytes():
+            return ["binary", f"0x{cell[:16].hex()}{'…' if len(cell) > 16 else ''} ({len(cell):,} bytes)"]
+    return str(cell)
+
+
+def create(path: Path, script: str, rows: dict[str, Iterable[Sequence[object]]] | None = None) -> Path:
+    """A SQLite file made by the script, with rows for some of its tables."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(script)
+        for table, cells in (rows or {}).items():
+            for row in cells:
+                connection.execute(f'INSERT INTO "{table}" VALUES ({", ".join("?" * len(row))})', row)
+        connection.commit()
+    return path
+
+
+def slow_views(path: Path) -> Path:
+    """Views that give a row in a fraction of a millisecond, for minutes: one that can be counted at once,
+    and one whose count takes as long as its rows.
+    """
+    numbers = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500000)"
+    steps = "WITH RECURSIVE b (j) AS (SELECT i UNION ALL SELECT j + 1 FROM b WHERE j < i + 1000)"
+    work = f"({steps} SELECT max(j) FROM b)"
+    return create(
+        path,
+        f"""
+        CREATE VIEW slow AS {numbers} SELECT i, {work} - i AS work FROM n;
+        CREATE VIEW uncountable AS {numbers} SELECT i FROM n WHERE {work} > i;
+        """,
+    )
+
+
+def paced_table(path: Path, rows: int, work: int = 30_000) -> Path:
+    """A table with a key, whose rows take a fraction of a millisecond each to compute."""
+    return create(
+        path,
+        f"""
+        CREATE TABLE paced (
+            id INTEGER PRIMARY KEY,
+            name TEXT NOT NULL,
+            work INTEGER AS (length(replace(hex(zeroblob({work} + id % 2)), '00', 'x')))
+        );
+        WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
+        INSERT INTO paced SELECT i, 'row ' || i FROM n;
+        """,
+    )
