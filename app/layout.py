@@ -12,6 +12,7 @@ from app.model import Cell, Column, Cut, Row, Undecodable
 
 ROW_HEIGHT = 26  # pixels; static/app.css says the same as --row
 _CHARACTER = 7.4  # pixels of an average character at the table's 13 px
+_NAME_CHARACTER = 8.4  # the header is bold
 _PADDING = 26
 _NARROWEST, _WIDEST = 64, 380
 _SHARE = 0.95  # of the cells that fit without being cut off
@@ -29,8 +30,8 @@ def measured(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[Column, ..
 def _width(name: str, cells: Sequence[Cell]) -> int:
     lengths = sorted(map(_length, cells))
     fitting = lengths[int((len(lengths) - 1) * _SHARE)] if lengths else 0
-    characters = max(fitting, _length(name))
-    return round(min(_WIDEST, max(_NARROWEST, characters * _CHARACTER + _PADDING)))
+    needed = max(fitting * _CHARACTER, _length(name) * _NAME_CHARACTER) + _PADDING
+    return round(min(_WIDEST, max(_NARROWEST, needed)))
 
 
 def _length(cell: Cell) -> int:
