@@ -45,9 +45,7 @@ def first_rows(dataset: Dataset, key: Key | None) -> str:
 def _select(dataset: Dataset, columns: Iterable[int], key: Key, extra: Iterable[str]) -> str:
     # Through the alias, because SQLite takes a bare "name" for a string where no such column exists.
     cells = [f"t.{quoted(dataset.columns[position].name)}" for position in columns]
-    # Else SQLite may choose to scan an index that covers the columns, and sort it for each batch.
-    unindexed = " NOT INDEXED" if key.rowid else ""
-    return f"SELECT {', '.join([*cells, *extra])} FROM main.{quoted(dataset.name)} AS t{unindexed}"
+    return f"SELECT {', '.join([*cells, *extra])} FROM main.{quoted(dataset.name)} AS t"
 
 
 class KeysetBatches:

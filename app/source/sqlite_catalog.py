@@ -120,7 +120,7 @@ def _key(connection: sqlite3.Connection, entry: _Entry, columns: tuple[Column, .
         return _primary_key(connection, entry.name)
     alias = _rowid_alias(connection, entry.name)
     if alias is not None:
-        return Key((Term(alias, f"t.{quoted(alias)}"),), rowid=True)
+        return Key((Term(alias, f"t.{quoted(alias)}"),))
     return _implicit_rowid(connection, columns)
 
 
@@ -154,7 +154,7 @@ def _implicit_rowid(connection: sqlite3.Connection, columns: tuple[Column, ...])
     free = next((name for name in ("rowid", "oid", "_rowid_") if name not in taken), None)
     if free is None or len(columns) >= connection.getlimit(sqlite3.SQLITE_LIMIT_COLUMN):
         return None
-    return Key((Term("rowid", f"t.{free}"),), rowid=True, implicit=True)
+    return Key((Term("rowid", f"t.{free}"),), implicit=True)
 
 
 def verify(connection: sqlite3.Connection, dataset: Dataset) -> Key | None:

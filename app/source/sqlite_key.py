@@ -37,8 +37,7 @@ class Key:
     """Unique and never NULL."""
 
     terms: tuple[Term, ...]
-    rowid: bool = False  # the row number, declared as a column or not
-    implicit: bool = False  # the row number of a table that declares no such column
+    implicit: bool = False  # the row number of a table that declares no column for it
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -144,10 +144,11 @@ def complaints() -> Iterator[Complaints]:
     assert found == []
 
 
+MakeContext = Callable[..., BrowserContext]
+
+
 @pytest.fixture
-def new_context(
-    new_context: Callable[..., BrowserContext], complaints: Complaints
-) -> Callable[..., BrowserContext]:
+def new_context(new_context: MakeContext, complaints: Complaints) -> MakeContext:
     def make(**options: Any) -> BrowserContext:
         context = new_context(**options)
         context.set_default_timeout(15_000)

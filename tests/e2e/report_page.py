@@ -5,7 +5,7 @@ import re
 from itertools import chain
 from typing import Any
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page
 from serving import Server
 from tables import Shown
 
@@ -26,15 +26,22 @@ def press_generate(page: Page) -> str:
     return page.url.rsplit("/", 1)[1]
 
 
-def expect_status(page: Page, status: str, seconds: float = 30) -> None:
-    expect(page.locator("#report-status")).to_have_attribute("data-status", status, timeout=seconds * 1000)
+def wait_for(page: Page, selector: str, seconds: float = 15) -> Locator:
+    """As Playwright's `expect` does, which on a page of 20,000 rows takes a minute to describe what it sees."""
+    found = page.locator(selector).first
+    found.wait_for(state="attached", timeout=seconds * 1000)
+    return found
 
 
-def expect_chunks(page: Page, count: int, seconds: float = 30) -> None:
-    """Every chunk has its place on the page, once and in order."""
-    expect(page.locator(_CHUNKS)).to_have_count(count, timeout=seconds * 1000)
+def wait_for_status(page: Page, status: str, seconds: float = 30) -> None:
+    wait_for(page, f'#report-status[data-status="{status}"]', seconds)
+
+
+def wait_for_chunks(page: Page, count: int, seconds: float = 30) -> None:
+    """Until every chunk has its place on the page, once and in order."""
+    wait_for(page, f'{_CHUNKS}[data-chunk="{count}"]', seconds)
     numbers = page.evaluate(
-        "() => [...document.querySelectorAll('#report-rows > .chunk')].map(c => c.dataset.chunk)"
+        "() => [...document.querySelectorAll('#report-rows > .chunk')].map(chunk => chunk.dataset.chunk)"
     )
     assert numbers == [str(number) for number in range(1, count + 1)]
 
@@ -57,7 +64,7 @@ def scroll_through(page: Page) -> None:
     while gap.count():
         number = gap.first.get_attribute("data-chunk")
         scroll_to(page, f"{_CHUNKS}.gap")
-        expect(page.locator(f'{_CHUNKS}[data-chunk="{number}"]:not(.gap)')).to_be_attached(timeout=10_000)
+        wait_for(page, f'{_CHUNKS}[data-chunk="{number}"]:not(.gap)')
 
 
 def rows_of(chunk: Locator) -> list[list[Shown]]:
@@ -71,7 +78,7 @@ def rows_shown(page: Page) -> list[list[Shown]]:
 
 def all_rows(page: Page, chunks: int, seconds: float = 30) -> list[list[Shown]]:
     """All rows of a report that comes to its end, after scrolling through them."""
-    expect_chunks(page, chunks, seconds)
+    wait_for_chunks(page, chunks, seconds)
     scroll_through(page)
     return rows_shown(page)
 

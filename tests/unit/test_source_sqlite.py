@@ -265,6 +265,15 @@ class TestPreview:
         assert await source.preview(table) == [(n, -n) for n in range(8)]
         assert await source.preview(table, 2) == [(0, 0), (1, -1)]
 
+    async def test_the_order_is_that_of_the_key_where_sqlite_prefers_another_index(self, path: Path) -> None:
+        source = make(
+            path,
+            "CREATE TABLE t (a, b, id PRIMARY KEY) WITHOUT ROWID",
+            "CREATE INDEX covers ON t (a, b)",
+            "INSERT INTO t VALUES (9, 0, 1), (8, 0, 2), (7, 0, 3)",
+        )
+        assert await source.preview((await offered(source))["t"]) == [(9, 0, 1), (8, 0, 2), (7, 0, 3)]
+
     @pytest.mark.parametrize("name", ODD_NAMES)
     async def test_odd_names_of_tables_and_columns(self, path: Path, name: str) -> None:
         spelled = '"' + name.replace('"', '""') + '"'

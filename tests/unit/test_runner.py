@@ -1,0 +1,645 @@
+import asyncio
+import logging
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from app import hints
+from app.catalog import Catalog
+from app.codec import ChunkEncoder, decode
+from app.database import Database, StateUnavailable
+from app.errors import SourceInterrupted, SourceQueryFailed
+from app.hints import Hints
+from app.model import Batch, Chunk, Column, Dataset, Kind, Lease, Report, Row, Skipped, Spec, Status
+from app.report_store import ReportStore
+from app.runner import Run, RunContext, Stop
+from app.settings import Settings
+from app.source import Source
+from app.source.sqlite import SqliteSource
+from app.spool import Spool
+
+COLUMNS = (Column("id", Kind.INTEGER, "INTEGER"), Column("name", Kind.TEXT, "TEXT"))
+EVERYTHING = 10**9
+
+
+def numbers(first: int, last: int) -> list[Row]:
+    return [(number, f"row {number}") for number in range(first, last + 1)]
+
+
+class Numbers:
+    """A source of the rows 1 to `last`, in which a test decides what happens where."""
+
+    name = "fake"
+
+    def __init__(self, last: int = EVERYTHING, *, keyed: bool = True) -> None:
+        self.last = last
+        self.keyed = keyed
+        self.columns = COLUMNS
+        self.holds_after = EVERYTHING  # after these rows a read waits until it is interrupted or `go` is set
+        self.go = asyncio.Event()
+        self.fails_after = EVERYTHING
+        self.error: Exception = SourceQueryFailed("The query failed at row 2,500.")
+        self.total: int | Exception | None = last
+        self.was_changed = False
+        self.opening = asyncio.Event()
+        self.may_open = asyncio.Event()
+        self.may_open.set()
+        self.opened: list[bytes | None] = []  # the cursors
+        self.readers: list[NumbersReader] = []
+
+    async def discover(self) -> tuple[list[Dataset], list[Skipped]]:
+        key = ("id",) if self.keyed else ()
+        return [Dataset("fake.numbers", "fake", "numbers", "table", self.columns, key)], []
+
+    async def describe_query(self, name: str, sql: str) -> Dataset:
+        raise NotImplementedError
+
+    async def preview(self, dataset: Dataset, limit: int = 8) -> list[Row]:
+        return numbers(1, min(limit, self.last))
+
+    async def count(self, dataset: Dataset, seconds: float = 2.0) -> int | None:
+        if isinstance(self.total, Exception):
+            raise self.total
+        return self.total
+
+    async def open_reader(
+        self, dataset: Dataset, columns: tuple[int, ...], cursor: bytes | None, chunk_rows: int
+    ) -> "NumbersReader":
+        self.opening.set()
+        await self.may_open.wait()
+        self.opened.append(cursor)
+        self.readers.append(NumbersReader(self, int(cursor or 0), chunk_rows))
+        return self.readers[-1]
+
+
+class NumbersReader:
+    columns = COLUMNS
+
+    def __init__(self, source: Numbers, position: int, chunk_rows: int) -> None:
+        self._source, self._position, self._chunk_rows = source, position, chunk_rows
+        self._brake = asyncio.Event()
+        self.closed = False
+
+    async def read(self) -> Batch | None:
+        source, first = self._source, self._position + 1
+        last = min(self._position + self._chunk_rows, source.last)
+        await asyncio.sleep(0)
+        if first > source.holds_after:
+            await self._hold()
+        if self._brake.is_set():
+            raise SourceInterrupted("Reading was stopped.")
+        if last > source.fails_after:
+            raise source.error
+        if first > last:
+            return None
+        encoder = ChunkEncoder()
+        for row in numbers(first, last):
+            encoder.add(row)
+        self._position = last
+        return Batch(encoder.rows, encoder.finish(), str(last).encode() if source.keyed else None)
+
+    async def _hold(self) -> None:
+        waiting = [asyncio.ensure_future(event.wait()) for event in (self._source.go, self._brake)]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for each in waiting:
+            each.cancel()
+
+    def interrupt(self) -> None:
+        self._brake.set()
+
+    async def changed(self) -> bool:
+        return self._source.was_changed
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class House:
+    """What a run works with, and what it left behind."""
+
+    def __init__(self, database: Database, *sources: Source, **settings: object) -> None:
+        self.store, self.spool, self.wake = ReportStore(database), Spool(database), Hints()
+        self.catalog = Catalog(sources)
+        self.settings = Settings(**settings)  # type: ignore[arg-type]
+        self._asked = 0
+
+    @property
+    def context(self) -> RunContext:
+        return RunContext(self.store, self.spool, self.catalog, self.wake, self.settings)
+
+    async def claimed(self, dataset: str = "fake.numbers", columns: tuple[int, ...] = ()) -> Report:
+        """A report that was asked for and claimed by `node-1`."""
+        found = await self.catalog.dataset(dataset)
+        chosen = columns or tuple(range(len(found.columns)))
+        self._asked += 1
+        await self.store.create(
+            f"report-{self._asked}",
+            "ann",
+            5,
+            dataset,
+            Spec(chosen),
+            tuple(found.columns[position] for position in chosen),
+        )
+        return await self.claim("node-1")
+
+    async def claim(self, node: str) -> Report:
+        report = await self.store.claim(node, 8)
+        assert report is not None
+        return report
+
+    async def run(self, dataset: str = "fake.numbers", columns: tuple[int, ...] = ()) -> Report:
+        """A report after its whole life."""
+        report = await self.claimed(dataset, columns)
+        await within(Run(report, self.context).execute())
+        return await self.now(report)
+
+    @asynccontextmanager
+    async def held(self, rows: int) -> AsyncIterator[tuple[Run, Report]]:
+        """A run that holds after these rows; it has to end in the body."""
+        report = await self.claimed()
+        run = Run(report, self.context)
+        task = asyncio.create_task(run.execute())
+        await self.until(report, rows)
+        try:
+            yield run, report
+            await within(task)
+        finally:
+            task.cancel()
+
+    async def until(self, report: Report, rows: int) -> None:
+        async with asyncio.timeout(20):
+            while (await self.now(report)).rows < rows:  # noqa: ASYNC110 - as a viewer without hints would
+                await asyncio.sleep(0.005)
+
+    async def now(self, report: Report) -> Report:
+        found = await self.store.get(report.id)
+        assert found is not None
+        return found
+
+    async def rows(self, report: Report) -> list[Row]:
+        """All rows in the spool; their chunks are numbered without a gap."""
+        report = await self.now(report)
+        chunks = await self.spool.read(report.id, report.generation, 0, 10_000)
+        assert [chunk.number for chunk in chunks] == list(range(1, report.chunks + 1))
+        if chunks:
+            assert chunks[0].first_row == 1
+        assert all(after.first_row == before.first_row + before.rows for before, after in pairwise(chunks))
+        rows = [row for chunk in chunks for row in decode(chunk.payload)]
+        assert len(rows) == report.rows == sum(chunk.rows for chunk in chunks)
+        return rows
+
+
+async def within(work: Awaitable[None], seconds: float = 20) -> None:
+    async with asyncio.timeout(seconds):
+        await work
+
+
+Make = Callable[..., House]
+
+
+@pytest.fixture
+def house(database: Database) -> Make:
+    def make(*sources: Source, **settings: object) -> House:
+        return House(database, *sources, **settings)
+
+    return make
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> SqliteSource:
+    """2,345 rows of a real file, in the order of their key."""
+    with closing(sqlite3.connect(tmp_path / "real.db")) as connection:
+        connection.execute("CREATE TABLE t (name TEXT, id INTEGER PRIMARY KEY, price)")
+        connection.executemany(
+            "INSERT INTO t VALUES (?, ?, ?)",
+            [(f"näme {n}\0", n * 3, None if n % 7 else n / 8) for n in range(2345, 0, -1)],
+        )
+        connection.execute("CREATE TABLE empty (id INTEGER PRIMARY KEY)")
+        connection.execute("CREATE VIEW v AS SELECT price, id FROM t")
+        connection.commit()
+    return SqliteSource("real", tmp_path / "real.db")
+
+
+def stored(tmp_path: Path, sql: str) -> list[Row]:
+    with closing(sqlite3.connect(tmp_path / "real.db")) as connection:
+        return connection.execute(sql).fetchall()
+
+
+async def test_a_finished_report_holds_the_rows_of_the_table(
+    house: Make, table: SqliteSource, tmp_path: Path
+) -> None:
+    home = house(table)
+    report = await home.run("real.t")
+    assert await home.rows(report) == stored(tmp_path, "SELECT name, id, price FROM t ORDER BY id")
+    assert (report.status, report.error, report.error_code, report.notes) == (Status.DONE, None, None, ())
+    assert (report.rows, report.chunks, report.generation) == (2345, 3, 1)
+    assert (report.total, report.total_kind, report.percent) == (2345, "exact", 100)
+    assert (report.slot, report.lease_owner, report.lease_until) == (None, None, 0)
+    assert report.started_at is not None
+    assert report.finished_at is not None
+    assert report.started_at <= report.finished_at
+    assert await home.spool.chunk_sizes(report.id, 1) == [(1, 1000), (2, 1000), (3, 345)]
+
+
+async def test_a_view_is_read_by_one_statement(house: Make, table: SqliteSource, tmp_path: Path) -> None:
+    home = house(table)
+    report = await home.run("real.v")
+    assert await home.rows(report) == stored(tmp_path, "SELECT price, id FROM v")
+    assert report.cursor is None
+
+
+async def test_only_the_chosen_columns_are_read_in_the_chosen_order(
+    house: Make, table: SqliteSource, tmp_path: Path
+) -> None:
+    home = house(table, chunk_rows=100)
+    report = await home.run("real.t", (2, 1, 2))
+    assert await home.rows(report) == stored(tmp_path, "SELECT price, id, price FROM t ORDER BY id")
+    assert report.chunks == 24
+
+
+async def test_an_empty_source_is_done_with_no_rows_of_none(house: Make, table: SqliteSource) -> None:
+    home = house(table)
+    report = await home.run("real.empty")
+    assert (report.status, report.rows, report.chunks) == (Status.DONE, 0, 0)
+    assert (report.total, report.total_kind, report.percent) == (0, "exact", 100)
+
+
+async def test_the_widths_are_set_with_the_first_chunk(house: Make, table: SqliteSource) -> None:
+    home = house(table, chunk_rows=10)
+    report = await home.run("real.t")
+    name, key, price = report.columns
+    assert all(column.width > 0 for column in report.columns)
+    assert (name.right, key.right, price.right) == (False, True, True)
+    assert [column.name for column in report.columns] == ["name", "id", "price"]
+
+
+async def test_the_widths_are_there_before_the_first_chunk_is(house: Make) -> None:
+    source = Numbers()
+    source.holds_after = 1000
+    home = house(source)
+    async with home.held(rows=1000) as (run, report):
+        assert all(column.width for column in (await home.now(report)).columns)
+        run.stop(Stop.SHUTDOWN)
+
+
+async def test_a_report_that_is_cancelled_in_the_middle_keeps_its_rows(house: Make) -> None:
+    source = Numbers()
+    source.holds_after = 2000
+    home = house(source, lease_seconds=600)  # so that the hint tells it, not a heartbeat
+    async with home.held(rows=2000) as (_, report):
+        await home.store.request_cancellation(report.id)
+        home.wake.notify(hints.cancellation(report.id))
+    report = await home.now(report)
+    assert (report.status, report.error, report.slot) == (Status.CANCELLED, None, None)
+    assert await home.rows(report) == numbers(1, 2000)
+    assert source.readers[0].closed
+
+
+async def test_a_cancellation_by_another_process_is_seen_with_the_next_heartbeat(house: Make) -> None:
+    source = Numbers()
+    source.holds_after = 2000
+    home = house(source, lease_seconds=0.4)
+    async with home.held(rows=2000) as (_, report):
+        await home.store.request_cancellation(report.id)
+    assert (await home.now(report)).status is Status.CANCELLED
+
+
+async def test_a_cancellation_by_another_process_is_seen_with_the_next_chunk(house: Make) -> None:
+    source = Numbers()
+    home = house(source, chunk_rows=10, lease_seconds=600)
+    report = await home.claimed()
+    await home.store.request_cancellation(report.id)
+    await within(Run(report, home.context).execute())
+    report = await home.now(report)
+    assert (report.status, report.rows) == (Status.CANCELLED, 10)
+
+
+async def test_a_cancellation_while_the_source_is_opened_stops_it_before_the_first_row(house: Make) -> None:
+    source = Numbers()
+    source.may_open.clear()
+    home = house(source)
+    report = await home.claimed()
+    run = Run(report, home.context)
+    task = asyncio.create_task(run.execute())
+    await source.opening.wait()
+    run.stop(Stop.CANCELLED)
+    source.may_open.set()
+    await within(task)
+    report = await home.now(report)
+    assert (report.status, report.rows) == (Status.CANCELLED, 0)
+    assert source.readers[0].closed
+
+
+async def test_the_first_reason_to_stop_is_the_one_that_counts(house: Make) -> None:
+    source = Numbers()
+    source.holds_after = 1000
+    home = house(source)
+    async with home.held(rows=1000) as (run, report):
+        run.stop(Stop.CANCELLED)
+        run.stop(Stop.SHUTDOWN)
+    assert (await home.now(report)).status is Status.CANCELLED
+
+
+async def test_the_time_limit_ends_a_report_with_its_rows_and_a_sentence(house: Make) -> None:
+    source = Numbers()
+    source.holds_after = 2000
+    home = house(source, report_timeout=1.0)
+    report = await home.run()
+    assert (report.status, report.error_code) == (Status.TIMED_OUT, "timed-out")
+    assert report.error is not None
+    assert report.error.startswith("This report ran for 1 seconds, which is the limit.")
+    assert "rows so far are kept" in report.error
+    assert await home.rows(report) == numbers(1, report.rows)
+    assert report.rows == 2000
+    assert source.readers[0].closed
+
+
+async def test_a_source_that_fails_at_row_2500_leaves_two_chunks_and_its_sentence(house: Make) -> None:
+    source = Numbers()
+    source.fails_after = 2500
+    home = house(source)
+    report = await home.run()
+    assert (report.status, report.error_code) == (Status.FAILED, "source-query")
+    assert report.error == "The query failed at row 2,500."
+    assert await home.rows(report) == numbers(1, 2000)
+    assert (report.slot, report.chunks) == (None, 2)
+    assert source.readers[0].closed
+
+
+async def test_a_dataset_that_is_gone_fails_the_report(house: Make) -> None:
+    home = house(Numbers())
+    report = replace(await home.claimed(), dataset="fake.gone")
+    await within(Run(report, home.context).execute())
+    report = await home.now(report)
+    assert (report.status, report.error_code) == (Status.FAILED, "not-found")
+
+
+async def test_columns_that_changed_since_they_were_asked_for_fail_the_report(
+    house: Make, table: SqliteSource, tmp_path: Path
+) -> None:
+    report = await house(table).claimed("real.t", (1, 2))
+    with closing(sqlite3.connect(tmp_path / "real.db")) as owner:
+        owner.execute("ALTER TABLE t DROP COLUMN name")
+        owner.execute("ALTER TABLE t ADD COLUMN last")
+    later = house(table)
+    await within(Run(report, later.context).execute())
+    report = await later.now(report)
+    assert (report.status, report.error_code, report.rows) == (Status.FAILED, "source-changed", 0)
+    assert "Run it again" in (report.error or "")
+
+
+async def test_an_unexpected_error_is_logged_and_told_without_a_traceback(
+    house: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = Numbers()
+    source.fails_after, source.error = 1500, ZeroDivisionError("secret: /etc/passwd")
+    home = house(source)
+    report = await home.run()
+    assert (report.status, report.error_code) == (Status.FAILED, "internal")
+    assert report.error is not None
+    assert report.id in report.error
+    for inner in ("Traceback", "ZeroDivision", "secret"):
+        assert inner not in report.error
+    assert await home.rows(report) == numbers(1, 1000)
+    (record,) = [each for each in caplog.records if each.levelno >= logging.ERROR]
+    assert report.id in record.getMessage()
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError
+    assert source.readers[0].closed
+
+
+async def test_who_lost_the_lease_writes_nothing_more(house: Make) -> None:
+    source = Numbers(5000)
+    source.holds_after = 2000
+    home = house(source, lease_seconds=600)  # so that the append finds out, not a heartbeat
+    async with home.held(rows=2000) as (_, report):
+        await home.store.release(Lease(report.id, report.epoch))
+        taken = await home.claim("node-2")
+        source.go.set()
+    after = await home.now(report)
+    assert after == replace(taken, read_at=after.read_at)
+    assert (after.status, after.rows, after.lease_owner) == (Status.RUNNING, 2000, "node-2")
+    assert source.readers[0].closed
+
+
+async def test_who_lost_the_lease_notices_by_its_heartbeat_and_stops_reading(house: Make) -> None:
+    source = Numbers()
+    source.holds_after = 2000
+    home = house(source, lease_seconds=0.4)
+    async with home.held(rows=2000) as (_, report):
+        await home.store.release(Lease(report.id, report.epoch))
+        taken = await home.store.claim("node-2", 600)
+    assert taken is not None
+    after = await home.now(report)
+    assert (after.status, after.epoch, after.lease_owner) == (Status.RUNNING, taken.epoch, "node-2")
+
+
+async def test_a_slow_source_keeps_its_lease(house: Make) -> None:
+    source = Numbers(3000)
+    source.holds_after = 1000
+    home = house(source, lease_seconds=2)
+    async with home.held(rows=1000) as (_, report):
+        for _ in range(10):
+            await asyncio.sleep(0.3)
+            assert await home.store.claim("node-2", 8) is None
+        source.go.set()
+    assert await home.rows(report) == numbers(1, 3000)
+
+
+async def test_after_a_shutdown_the_next_run_continues_without_a_gap_or_a_repeat(house: Make) -> None:
+    source = Numbers(3500)
+    source.holds_after = 2000
+    home = house(source)
+    async with home.held(rows=2000) as (run, report):
+        run.stop(Stop.SHUTDOWN)
+    left = await home.now(report)
+    assert (left.status, left.lease_until, left.attempts) == (Status.RUNNING, 0, 0)
+    assert (left.rows, left.total) == (2000, 3500)
+    source.holds_after = EVERYTHING
+    await within(Run(await home.claim("node-2"), home.context).execute())
+    report = await home.now(report)
+    assert (report.status, report.generation, report.chunks) == (Status.DONE, 1, 4)
+    assert await home.rows(report) == numbers(1, 3500)
+    assert source.opened == [None, b"2000"]
+
+
+async def test_many_interruptions_of_a_real_table_still_give_every_row_once(
+    house: Make, table: SqliteSource, tmp_path: Path
+) -> None:
+    home = house(table, chunk_rows=50)
+    report = await home.claimed("real.t")
+    runs = 0
+    while not (await home.now(report)).status.final:
+        current = report if not runs else await home.claim(f"node-{runs}")
+        run = Run(current, home.context)
+        task = asyncio.create_task(run.execute())
+        if runs < 4:
+            await home.until(report, current.rows + 50)
+        else:
+            await asyncio.wait([task])
+        run.stop(Stop.SHUTDOWN)
+        await within(task)
+        runs += 1
+    assert runs > 1
+    assert await home.rows(report) == stored(tmp_path, "SELECT name, id, price FROM t ORDER BY id")
+    assert (await home.now(report)).generation == 1
+
+
+async def test_after_a_crash_a_source_without_a_key_is_read_again_in_a_new_generation(house: Make) -> None:
+    source = Numbers(2500, keyed=False)
+    source.holds_after = 2000
+    home = house(source)
+    async with home.held(rows=2000) as (run, report):
+        run.stop(Stop.SHUTDOWN)
+    source.holds_after = EVERYTHING
+    await within(Run(await home.claim("node-2"), home.context).execute())
+    report = await home.now(report)
+    assert (report.status, report.generation, report.chunks) == (Status.DONE, 2, 3)
+    assert await home.rows(report) == numbers(1, 2500)
+    assert await home.spool.chunk_sizes(report.id, 1) == []
+    assert source.opened == [None, None]
+
+
+async def test_a_source_without_a_key_that_gave_nothing_yet_stays_in_its_generation(house: Make) -> None:
+    source = Numbers(2500, keyed=False)
+    source.may_open.clear()
+    home = house(source)
+    report = await home.claimed()
+    run = Run(report, home.context)
+    task = asyncio.create_task(run.execute())
+    await source.opening.wait()
+    run.stop(Stop.SHUTDOWN)
+    source.may_open.set()
+    await within(task)
+    await within(Run(await home.claim("node-2"), home.context).execute())
+    report = await home.now(report)
+    assert (report.status, report.generation, report.rows) == (Status.DONE, 1, 2500)
+
+
+async def test_the_total_is_known_while_the_report_runs(house: Make) -> None:
+    source = Numbers()
+    source.holds_after, source.total = 1000, 4000
+    home = house(source)
+    async with home.held(rows=1000) as (run, report):
+        async with asyncio.timeout(10):
+            while (running := await home.now(report)).total_kind == "unknown":  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        assert (running.total, running.total_kind, running.percent) == (4000, "exact", 25)
+        run.stop(Stop.CANCELLED)
+
+
+async def test_a_total_that_takes_too_long_is_uncounted_until_the_report_is_done(house: Make) -> None:
+    source = Numbers(1500)
+    source.holds_after, source.total = 1000, None
+    home = house(source)
+    async with home.held(rows=1000) as (_, report):
+        async with asyncio.timeout(10):
+            while (running := await home.now(report)).total_kind == "unknown":  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        assert (running.total, running.total_kind, running.percent) == (None, "uncounted", None)
+        source.go.set()
+    report = await home.now(report)
+    assert (report.total, report.total_kind) == (1500, "exact")
+
+
+@pytest.mark.parametrize("error", [SourceQueryFailed("It cannot be counted."), ZeroDivisionError()])
+async def test_a_count_that_fails_does_not_touch_the_report(house: Make, error: Exception) -> None:
+    source = Numbers(1500)
+    source.total = error
+    home = house(source)
+    report = await home.run()
+    assert (report.status, report.rows, report.total, report.notes) == (Status.DONE, 1500, 1500, ())
+    assert source.readers[0].closed
+
+
+async def test_a_source_that_changed_meanwhile_is_noted(house: Make) -> None:
+    source = Numbers(1500)
+    source.was_changed = True
+    home = house(source)
+    report = await home.run()
+    assert (report.status, len(report.notes)) == (Status.DONE, 1)
+    assert report.notes[0].startswith("The data changed while this table was read")
+
+
+async def test_a_real_file_that_is_written_to_meanwhile_is_noted(
+    house: Make, table: SqliteSource, tmp_path: Path
+) -> None:
+    home = house(table, chunk_rows=10)
+    report = await home.claimed("real.t")
+    task = asyncio.create_task(Run(report, home.context).execute())
+    await home.until(report, 10)
+    with closing(sqlite3.connect(tmp_path / "real.db", timeout=10)) as owner:
+        owner.execute("INSERT INTO t VALUES ('new', 1, 1)")  # before the first row, which was read already
+        owner.commit()
+    await within(task)
+    report = await home.now(report)
+    assert (report.status, report.rows, len(report.notes)) == (Status.DONE, 2345, 1)
+
+
+async def test_viewers_are_told_of_chunks_and_of_the_end(house: Make) -> None:
+    source = Numbers()
+    source.holds_after = 1000
+    home = house(source)
+    async with home.held(rows=1000) as (run, report):
+        with home.wake.listen(hints.chunks(report.id)) as hint:
+            source.holds_after = 2000
+            source.go.set()
+            async with asyncio.timeout(10):
+                await hint.wait(10)
+            hint.clear()
+            run.stop(Stop.CANCELLED)
+            started = time.monotonic()
+            await hint.wait(10)
+            assert time.monotonic() - started < 9
+
+
+class _FailsOnce(ReportStore):
+    failed = False
+
+    async def heartbeat(self, lease: Lease, lease_seconds: float) -> bool:
+        if not self.failed:
+            self.failed = True
+            raise StateUnavailable("The state database restarts.")
+        return await super().heartbeat(lease, lease_seconds)
+
+
+async def test_a_heartbeat_that_fails_does_not_end_the_watch(house: Make, database: Database) -> None:
+    source = Numbers()
+    source.holds_after = 1000
+    home = house(source, lease_seconds=0.4)
+    home.store = _FailsOnce(database)
+    async with home.held(rows=1000) as (_, report):
+        async with asyncio.timeout(10):
+            while not home.store.failed:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.01)
+        await home.store.request_cancellation(report.id)
+    assert (await home.now(report)).status is Status.CANCELLED
+
+
+class _LosesTheState(Spool):
+    async def append(self, lease: Lease, chunk: Chunk, cursor: bytes | None, lease_seconds: float) -> bool:
+        if chunk.number == 3:
+            raise StateUnavailable("The state database restarts.")
+        return await super().append(lease, chunk, cursor, lease_seconds)
+
+
+async def test_a_state_database_that_restarts_does_not_fail_the_report(
+    house: Make, database: Database
+) -> None:
+    source = Numbers(3500)
+    home = house(source)
+    sound, home.spool = home.spool, _LosesTheState(database)
+    report = await home.run()
+    assert (report.status, report.rows, report.error) == (Status.RUNNING, 2000, None)
+    assert source.readers[0].closed
+    home.spool = sound
+    await home.store.release(Lease(report.id, report.epoch))  # as if the lease had run out
+    await within(Run(await home.claim("node-2"), home.context).execute())
+    assert (await home.now(report)).status is Status.DONE
+    assert await home.rows(report) == numbers(1, 3500)
