@@ -103,7 +103,8 @@ class Events:
                 position.number = chunk.number
                 yield message(self._fragments.event(report, chunk), position)
             viewer.sees(report)
-            report = await self._store.get(report.id) or report
+            if position.number < report.chunks:  # far behind: the progress is the runner's, so look again
+                report = await self._store.get(report.id) or report
             if report.generation != position.generation:
                 return  # the next look begins it
         if viewer.sees(report):

@@ -126,8 +126,13 @@ class Run:
         if self._stop:  # asked for while the source was being opened
             reader.interrupt()
         count = asyncio.create_task(self._count())
+        ahead = asyncio.create_task(reader.read())
         try:
-            while batch := await reader.read():
+            while batch := await ahead:
+                if self._stop:
+                    raise SourceInterrupted("Reading was stopped.")
+                # The next rows are read while these are written, so two batches are in memory at most.
+                ahead = asyncio.create_task(reader.read())
                 await self._append(Chunk(generation, number, first_row, batch.rows, batch.payload), batch)
                 number += 1
                 first_row += batch.rows
@@ -135,7 +140,8 @@ class Run:
                 await self._context.store.add_note(self._lease, _changed(dataset.kind))
         finally:
             count.cancel()
-            await asyncio.wait([count])
+            ahead.cancel()
+            await asyncio.wait([count, ahead])
             await reader.close()
 
     async def _position(self) -> tuple[int, int, int]:
