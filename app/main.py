@@ -1,11 +1,12 @@
 """The wiring: every part is made here, once, and handed to who needs it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
+from filelock import FileLock, Timeout
 from litestar import Litestar
 from litestar.contrib.jinja import JinjaTemplateEngine
 from litestar.di import Provide
@@ -67,15 +68,36 @@ async def running(settings: Settings, sources: Sequence[Source]) -> AsyncIterato
     try:
         parts = _assemble(settings, sources, database)
         worker = Worker(RunContext(parts.store, parts.spool, parts.catalog, parts.wake, settings))
-        serving = asyncio.create_task(worker.serve(), name="worker")
-        try:
-            yield parts
-        finally:
-            parts.events.stop()
-            await worker.stop()
-            await serving
+        with _only_server(database) as only:
+            if only:
+                await parts.store.release_all()  # reports of a server that was killed go on at once
+            serving = asyncio.create_task(worker.serve(), name="worker")
+            try:
+                yield parts
+            finally:
+                parts.events.stop()
+                await worker.stop()
+                await serving
     finally:
         await database.close()
+
+
+@contextmanager
+def _only_server(database: Database) -> Iterator[bool]:
+    """Whether no other server uses this state: known of a file only, which then is locked."""
+    if database.dialect != "sqlite":
+        yield False
+        return
+    lock = FileLock(f"{database.place}.server.lock", mode=0o600, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
 
 
 def _assemble(settings: Settings, sources: Sequence[Source], database: Database) -> Parts:
