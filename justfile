@@ -1,36 +1,40 @@
-# List the tasks
+# `just TASK`; `.ci/setup` makes .venv first.
+
+bin := ".venv/bin"
+
+# What there is
 default:
     @just --list
 
-# Build the demo database, serve it, print a link
-demo:
-    .venv/bin/rowfall demo
+# The demo, with a sign-in link
+demo *flags:
+    {{bin}}/rowfall demo {{flags}}
 
-# Serve the demo on this computer without signing in
-dev:
-    .venv/bin/rowfall demo --auth none
+# The demo on this computer without signing in
+dev *flags:
+    {{bin}}/rowfall demo --auth none {{flags}}
 
 # All tests
-test *args:
-    .venv/bin/pytest {{ args }}
+test *flags:
+    {{bin}}/pytest {{flags}}
 
-unit *args:
-    .venv/bin/pytest tests/unit {{ args }}
+# The tests without a browser
+unit *flags:
+    {{bin}}/pytest tests/unit {{flags}}
 
-# In Chromium, Firefox and WebKitGTK; one of them: just e2e --browser firefox
-e2e *args:
-    .venv/bin/pytest tests/e2e {{ args }}
+# The tests in the browsers
+e2e *flags:
+    {{bin}}/pytest tests/e2e {{flags}}
 
 lint:
-    .venv/bin/ruff check
-    .venv/bin/ruff format --check
+    {{bin}}/ruff check . && {{bin}}/ruff format --check .
 
 types:
-    .venv/bin/mypy
+    {{bin}}/mypy
 
-# All that must pass before a change lands
+# All that has to be right before a commit
 check: lint types test
 
-# Measure, and write bench/RESULTS.md
-bench:
-    .venv/bin/python bench/run.py
+# The speed, measured
+bench *flags:
+    {{bin}}/python bench/run.py {{flags}}

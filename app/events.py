@@ -95,7 +95,7 @@ class Events:
             if position.generation:
                 yield message(self._fragments.event(report, reset=True))
             position.generation, position.number = report.generation, 0
-        while position.number < report.chunks and not self._stopping:
+        while viewer.lacks_chunks(report) and not self._stopping:
             chunks = await self._spool.read(report.id, position.generation, position.number, _READ_CHUNKS)
             if not chunks:
                 return  # a new generation began meanwhile; the next look at the report tells
@@ -105,11 +105,11 @@ class Events:
             viewer.sees(report)
             if position.number < report.chunks:  # far behind: the progress is the runner's, so look again
                 report = await self._store.get(report.id) or report
-            if report.generation != position.generation:
-                return  # the next look begins it
         if viewer.sees(report):
             yield message(self._fragments.event(report))
-        viewer.finished = report.status.final and position.number >= report.chunks
+        # A generation that began meanwhile is for the next look.
+        same = position.generation == report.generation
+        viewer.finished = report.status.final and same and not viewer.lacks_chunks(report)
 
 
 class _Viewer:
@@ -120,6 +120,10 @@ class _Viewer:
         self.finished = False
         self._seen: object = None
         self.touch()
+
+    def lacks_chunks(self, report: Report) -> bool:
+        """Whether there are more chunks of this viewer's generation."""
+        return self.position.generation == report.generation and self.position.number < report.chunks
 
     def sees(self, report: Report) -> bool:
         """Whether the report's progress differs from what this viewer was sent last."""

@@ -34,7 +34,11 @@ function follow(stream) {
 
   const alive = () => {
     clearTimeout(watchdog);
-    watchdog = setTimeout(() => { say("lost"); connection()?.reader?.cancel(); }, SILENCE);
+    watchdog = setTimeout(() => {
+      say("lost");
+      alive();
+      connection() ? connection().reader?.cancel() : retry(); // none: what answered was not the stream
+    }, SILENCE);
   };
 
   const retry = () => {
@@ -79,4 +83,5 @@ function follow(stream) {
   banner.querySelector("[data-retry]").addEventListener("click", retry);
   addEventListener("online", retry);
   addEventListener("offline", () => { if (!ended) { say("offline"); connection()?.reader?.cancel(); } });
+  alive();
 }

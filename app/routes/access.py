@@ -5,6 +5,7 @@ from urllib.parse import SplitResult, urlsplit
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
+from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 
 from app.errors import Forbidden, NotSignedIn
@@ -19,7 +20,9 @@ AnyRequest = Request[User, None, State]
 AnyConnection = ASGIConnection[BaseRouteHandler, User, None, State]
 
 
-async def current_user(request: AnyRequest, settings: Settings, sessions: Sessions) -> User:
+async def current_user(
+    request: AnyRequest, settings: NamedDependency[Settings], sessions: NamedDependency[Sessions]
+) -> User:
     """The signed-in person. Raises NotSignedIn."""
     if settings.auth == "none":
         return LOCAL_USER

@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 from litestar import Response, Router, get, post
+from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
+from litestar.params import FromPath, FromQuery, JSONBody
 from litestar.response import Stream
 
 from app.catalog import Catalog
@@ -71,7 +73,7 @@ class ReportRequest:
 
 
 @get("/datasets")
-async def datasets(user: User, catalog: Catalog) -> list[DatasetView]:
+async def datasets(user: NamedDependency[User], catalog: NamedDependency[Catalog]) -> list[DatasetView]:
     listings = await catalog.listings()
     for listing in listings:
         if listing.problem and len(listings) == 1:
@@ -86,7 +88,11 @@ async def datasets(user: User, catalog: Catalog) -> list[DatasetView]:
 
 @post("/reports", responses={201: ResponseSpec(ReportView, generate_examples=False)})
 async def create(
-    request: AnyRequest, data: ReportRequest, user: User, reports: Reports, store: ReportStore
+    request: AnyRequest,
+    data: JSONBody[ReportRequest],
+    user: NamedDependency[User],
+    reports: NamedDependency[Reports],
+    store: NamedDependency[ReportStore],
 ) -> Response[Any]:
     if data.filters or data.sort:
         raise InvalidRequest("Filters and sorting are not available yet; leave out `filters` and `sort`.")
@@ -98,22 +104,32 @@ async def create(
 
 
 @get("/reports")
-async def index(user: User, store: ReportStore) -> list[ReportView]:
+async def index(user: NamedDependency[User], store: NamedDependency[ReportStore]) -> list[ReportView]:
     return [_report(report) for report in await store.latest(user.account, _HISTORY)]
 
 
 @get("/reports/{report_id:str}")
-async def show(report_id: str, user: User, reports: Reports) -> ReportView:
+async def show(
+    report_id: FromPath[str], user: NamedDependency[User], reports: NamedDependency[Reports]
+) -> ReportView:
     return _report(await reports.get(user, report_id))
 
 
 @post("/reports/{report_id:str}/cancellation", status_code=200)
-async def cancel(report_id: str, user: User, reports: Reports) -> ReportView:
+async def cancel(
+    report_id: FromPath[str], user: NamedDependency[User], reports: NamedDependency[Reports]
+) -> ReportView:
     return _report(await reports.cancel(user, report_id))
 
 
 @get("/reports/{report_id:str}/rows")
-async def rows(report_id: str, user: User, reports: Reports, spool: Spool, after: int = 0) -> Stream:
+async def rows(
+    report_id: FromPath[str],
+    user: NamedDependency[User],
+    reports: NamedDependency[Reports],
+    spool: NamedDependency[Spool],
+    after: FromQuery[int] = 0,
+) -> Stream:
     """The rows that are in the spool now, from the one after row number `after`: NDJSON, one array a row."""
     if after < 0:
         raise InvalidRequest("`after` is the number of a row, 0 or more.")

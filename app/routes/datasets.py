@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 from litestar import get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 from litestar.response import Template
 from markupsafe import Markup
 
@@ -18,7 +20,9 @@ _LATEST = 8
 
 
 @get("/", include_in_schema=False, before_request=sign_in_by_link)
-async def index(user: User, catalog: Catalog, store: ReportStore) -> Template:
+async def index(
+    user: NamedDependency[User], catalog: NamedDependency[Catalog], store: NamedDependency[ReportStore]
+) -> Template:
     context = {
         "user": user,
         "section": "datasets",
@@ -34,7 +38,9 @@ def _visible(user: User, listing: Listing) -> Listing:
 
 
 @get("/datasets/{dataset_path:path}", include_in_schema=False)
-async def show(dataset_path: str, user: User, catalog: Catalog) -> Template:
+async def show(
+    dataset_path: FromPath[str], user: NamedDependency[User], catalog: NamedDependency[Catalog]
+) -> Template:
     dataset_id = dataset_path.removeprefix("/")
     require_read(user, dataset_id)
     dataset = await catalog.dataset(dataset_id)

@@ -1,6 +1,7 @@
 """For whoever operates the server: is it alive, can it work?"""
 
 from litestar import MediaType, get
+from litestar.di import NamedDependency
 
 from app.report_store import ReportStore
 
@@ -11,7 +12,7 @@ async def healthz() -> str:
 
 
 @get("/readyz", media_type=MediaType.TEXT, include_in_schema=False)
-async def readyz(store: ReportStore) -> str:
+async def readyz(store: NamedDependency[ReportStore]) -> str:
     """Asks the state database, so a broken one answers 503 here."""
     await store.get("")
     return "ok\n"

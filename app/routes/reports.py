@@ -4,6 +4,8 @@ import asyncio
 from typing import Any
 
 from litestar import MediaType, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect, Template
 
 from app import hints
@@ -26,13 +28,18 @@ _KEEP = {"Cache-Control": "private, max-age=86400, immutable"}  # a chunk of a g
 
 
 @get("/reports", include_in_schema=False)
-async def index(user: User, store: ReportStore) -> Template:
+async def index(user: NamedDependency[User], store: NamedDependency[ReportStore]) -> Template:
     reports = await store.latest(user.account, _HISTORY)
     return Template("reports/index.html", context={"user": user, "section": "reports", "reports": reports})
 
 
 @post("/reports", include_in_schema=False)
-async def create(request: AnyRequest, user: User, reports: Reports, store: ReportStore) -> Response[Any]:
+async def create(
+    request: AnyRequest,
+    user: NamedDependency[User],
+    reports: NamedDependency[Reports],
+    store: NamedDependency[ReportStore],
+) -> Response[Any]:
     form = await request.form()
     unknown = sorted(set(form) - {"dataset", "col"})
     if unknown:
@@ -47,7 +54,12 @@ async def create(request: AnyRequest, user: User, reports: Reports, store: Repor
 
 @get("/reports/{report_id:str}", include_in_schema=False)
 async def show(
-    report_id: str, user: User, reports: Reports, spool: Spool, wake: Hints, fragments: Fragments
+    report_id: FromPath[str],
+    user: NamedDependency[User],
+    reports: NamedDependency[Reports],
+    spool: NamedDependency[Spool],
+    wake: NamedDependency[Hints],
+    fragments: NamedDependency[Fragments],
 ) -> Template:
     report = await _with_first_rows(report_id, user, reports, wake)
     # Not what came meanwhile: `report` does not know its widths yet. The stream goes on from here.
@@ -78,13 +90,13 @@ async def _with_first_rows(report_id: str, user: User, reports: Reports, wake: H
 
 @get("/reports/{report_id:str}/chunks/{number:int}", include_in_schema=False, media_type=MediaType.HTML)
 async def chunk(
-    report_id: str,
-    number: int,
-    user: User,
-    reports: Reports,
-    spool: Spool,
-    fragments: Fragments,
-    generation: int | None = None,
+    report_id: FromPath[str],
+    number: FromPath[int],
+    user: NamedDependency[User],
+    reports: NamedDependency[Reports],
+    spool: NamedDependency[Spool],
+    fragments: NamedDependency[Fragments],
+    generation: FromQuery[int | None] = None,
 ) -> Response[str]:
     report = await reports.get(user, report_id)
     found = None
@@ -96,14 +108,24 @@ async def chunk(
 
 
 @get("/reports/{report_id:str}/table.css", include_in_schema=False)
-async def style(report_id: str, user: User, reports: Reports, fragments: Fragments) -> Response[str]:
+async def style(
+    report_id: FromPath[str],
+    user: NamedDependency[User],
+    reports: NamedDependency[Reports],
+    fragments: NamedDependency[Fragments],
+) -> Response[str]:
     report = await reports.get(user, report_id)
     headers = _KEEP if report.chunks else {"Cache-Control": "no-store"}
     return Response(fragments.style(report), media_type="text/css", headers=headers)
 
 
 @post("/reports/{report_id:str}/cancellation", include_in_schema=False)
-async def cancel(report_id: str, request: AnyRequest, user: User, reports: Reports) -> Response[None]:
+async def cancel(
+    report_id: FromPath[str],
+    request: AnyRequest,
+    user: NamedDependency[User],
+    reports: NamedDependency[Reports],
+) -> Response[None]:
     await reports.cancel(user, report_id)
     if request.headers.get("hx-request"):
         return Response(None, status_code=204)  # the stream brings the new status

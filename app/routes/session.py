@@ -1,6 +1,7 @@
 """Signing in and out."""
 
 from litestar import Response, delete, get, post
+from litestar.di import NamedDependency
 from litestar.response import Redirect, Template
 
 from app.errors import NotSignedIn
@@ -28,13 +29,15 @@ async def form() -> Template:
 
 
 @post("/session", include_in_schema=False)
-async def create(request: AnyRequest, settings: Settings, sessions: Sessions) -> Response[None]:
+async def create(
+    request: AnyRequest, settings: NamedDependency[Settings], sessions: NamedDependency[Sessions]
+) -> Response[None]:
     token = (await request.form()).get("token", "")
     return await _open(str(token).strip(), settings, sessions)
 
 
 @delete("/session", include_in_schema=False, status_code=204)
-async def end(request: AnyRequest, sessions: Sessions) -> Response[None]:
+async def end(request: AnyRequest, sessions: NamedDependency[Sessions]) -> Response[None]:
     if key := request.cookies.get(COOKIE):
         await sessions.end(key)
     response = Response[None](None, status_code=204, headers={"HX-Redirect": "/session"})

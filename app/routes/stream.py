@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from litestar import get
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, HeaderParameter
 from litestar.response import Stream
 
 from app.errors import NotFound
@@ -21,13 +22,13 @@ _HEADERS = {
 
 @get("/reports/{report_id:str}/events", include_in_schema=False)
 async def events(
-    report_id: str,
-    user: User,
-    reports: Reports,
-    events: Events,
-    fragments: Fragments,
-    after: str | None = None,
-    last_event_id: Annotated[str | None, Parameter(header="Last-Event-ID")] = None,
+    report_id: FromPath[str],
+    user: NamedDependency[User],
+    reports: NamedDependency[Reports],
+    events: NamedDependency[Events],
+    fragments: NamedDependency[Fragments],
+    after: FromQuery[str | None] = None,
+    last_event_id: Annotated[str | None, HeaderParameter(name="Last-Event-ID")] = None,
 ) -> Stream:
     """Messages after `after=G.N`; the header of a reconnecting page wins."""
     try:

@@ -14,8 +14,8 @@ from app.source.sqlite_connection import TOLERANT, is_undecodable
 from app.source.sqlite_key import Key, KeyCell, pack, quoted, tails, unpack
 
 # A batch ends after the row that passes this many bytes before compression: 1,000 rows of ordinary
-# cells are 0.2 MB, but 1,000 of CELL_LIMIT would be 33 MB, and five reports may run at once.
-BATCH_BYTES = 4 * 1024 * 1024
+# cells are 0.2 MB, but 1,000 of CELL_LIMIT would be 33 MB, for the server and for the page.
+BATCH_BYTES = 1024 * 1024
 
 _SQLRow = tuple[Any, ...]
 _Pick = Callable[[_SQLRow], _SQLRow]

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, WebError
+from playwright.sync_api import Browser, BrowserContext
 
 # The test files share a few modules that lie beside them.
 sys.path.insert(0, str(Path(__file__).parent))
 
 from cutting_proxy import CuttingProxy
-from serving import Server
+from serving import Serve, Server
+from watching import Complaints, MakeContext
 
 ENGINES = ("chromium", "firefox", "webkit")
 ARTEFACTS = Path(__file__).parents[2] / "artefacts"
@@ -110,32 +111,6 @@ def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]
     return browser_context_args | {"viewport": {"width": 1280, "height": 800}}
 
 
-class Complaints(list[str]):
-    """What the browsers complained about: errors in the console, in scripts, and against the policy."""
-
-    def __init__(self) -> None:
-        self._allowed: tuple[str, ...] = ()
-
-    def allow(self, *parts: str) -> None:
-        """Messages with one of these parts belong to what the test does."""
-        self._allowed += parts
-
-    def add(self, text: str) -> None:
-        if not any(part in text for part in self._allowed):
-            self.append(text)
-
-    def console(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            self.add(f"{message.type}: {message.text} {message.location.get('url', '')}")
-
-    def error(self, error: WebError) -> None:
-        self.add(f"script: {error.error}")
-
-
-_REPORT_VIOLATIONS = """addEventListener("securitypolicyviolation", event => console.error(
-    `policy: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`))"""
-
-
 @pytest.fixture
 def complaints() -> Iterator[Complaints]:
     """No page of any test may complain, but for what the test allows."""
@@ -144,17 +119,12 @@ def complaints() -> Iterator[Complaints]:
     assert found == []
 
 
-MakeContext = Callable[..., BrowserContext]
-
-
 @pytest.fixture
 def new_context(new_context: MakeContext, complaints: Complaints) -> MakeContext:
     def make(**options: Any) -> BrowserContext:
         context = new_context(**options)
         context.set_default_timeout(15_000)
-        context.add_init_script(_REPORT_VIOLATIONS)
-        context.on("console", complaints.console)
-        context.on("weberror", complaints.error)
+        complaints.watch(context)
         return context
 
     return make
@@ -175,9 +145,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def demo_file(demo: Server) -> Path:
     return demo.folder / "rowfall-demo.db"
-
-
-Serve = Callable[..., Server]
 
 
 @pytest.fixture

@@ -1,17 +1,31 @@
-"""What a person does on a report's page, and what the page shows."""
+"""What a person does on a report's page, and what the page shows.
+
+Playwright's locators and `expect` are for the small things: on a page of 20,000 rows they take up to a second
+each in Firefox, and a failed `expect` a minute, because it describes all that it sees.
+"""
 
 import json
 import re
-from itertools import chain
+import time
 from typing import Any
 
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Page
 from serving import Server
 from tables import Shown
 
-_CHUNKS = "#report-rows > .chunk"
-_READ = """chunk => JSON.stringify([...chunk.querySelectorAll("tr")].map(row => [...row.cells].map(
-    cell => cell.className ? [cell.className, cell.textContent] : cell.textContent)))"""
+CHUNK_ROWS = 1000
+
+_CHUNKS = "() => [...document.querySelectorAll('#report-rows > .chunk')].map(chunk => chunk.dataset.chunk)"
+_GAP = "() => document.querySelector('#report-rows > .gap')?.dataset.chunk"
+_STATUS = "() => document.getElementById('report-status')?.dataset.status"
+_ROWS = """() => JSON.stringify([...document.querySelectorAll("#report-rows tr")].map(
+    row => [...row.cells].map(cell => cell.className ? [cell.className, cell.textContent] : cell.textContent)))"""
+# Until the first placeholder is just below what can be seen.
+_SCROLL = """place => {
+    const scroller = document.getElementById("report-scroll");
+    const top = document.querySelector(place).getBoundingClientRect().top;
+    scroller.scrollTop += top - scroller.getBoundingClientRect().bottom + 10;
+}"""
 
 
 def generate(page: Page, server: Server, dataset: str, origin: str | None = None) -> str:
@@ -26,59 +40,48 @@ def press_generate(page: Page) -> str:
     return page.url.rsplit("/", 1)[1]
 
 
-def wait_for(page: Page, selector: str, seconds: float = 15) -> Locator:
-    """As Playwright's `expect` does, which on a page of 20,000 rows takes a minute to describe what it sees."""
-    found = page.locator(selector).first
-    found.wait_for(state="attached", timeout=seconds * 1000)
-    return found
+def until(page: Page, question: str, answer: object, seconds: float = 15) -> None:
+    """Asks the page again and again until it gives the answer."""
+    deadline = time.monotonic() + seconds
+    while (found := page.evaluate(question)) != answer:
+        assert time.monotonic() < deadline, f"{question} was {found!r} after {seconds} s, not {answer!r}"
+        page.wait_for_timeout(20)
 
 
 def wait_for_status(page: Page, status: str, seconds: float = 30) -> None:
-    wait_for(page, f'#report-status[data-status="{status}"]', seconds)
+    until(page, _STATUS, status, seconds)
 
 
 def wait_for_chunks(page: Page, count: int, seconds: float = 30) -> None:
     """Until every chunk has its place on the page, once and in order."""
-    wait_for(page, f'{_CHUNKS}[data-chunk="{count}"]', seconds)
-    numbers = page.evaluate(
-        "() => [...document.querySelectorAll('#report-rows > .chunk')].map(chunk => chunk.dataset.chunk)"
-    )
-    assert numbers == [str(number) for number in range(1, count + 1)]
+    until(page, _CHUNKS, [str(number) for number in range(1, count + 1)], seconds)
+
+
+def wait_for_rows(page: Page, count: int, seconds: float = 30) -> None:
+    """Until the chunks of so many rows are there."""
+    wait_for_chunks(page, -(-count // CHUNK_ROWS), seconds)
 
 
 def scroll_to(page: Page, place: str) -> None:
-    """Scrolls the rows until the first element of `place` is just below what can be seen."""
-    page.evaluate(
-        """place => {
-            const scroller = document.getElementById("report-scroll");
-            const top = document.querySelector(place).getBoundingClientRect().top;
-            scroller.scrollTop += top - scroller.getBoundingClientRect().bottom + 10;
-        }""",
-        place,
-    )
+    page.evaluate(_SCROLL, place)
 
 
 def scroll_through(page: Page) -> None:
     """Scrolls down until every chunk has come."""
-    gap = page.locator(f"{_CHUNKS}.gap")
-    while gap.count():
-        number = gap.first.get_attribute("data-chunk")
-        scroll_to(page, f"{_CHUNKS}.gap")
-        wait_for(page, f'{_CHUNKS}[data-chunk="{number}"]:not(.gap)')
-
-
-def rows_of(chunk: Locator) -> list[list[Shown]]:
-    return list(json.loads(chunk.evaluate(_READ)))
+    while number := page.evaluate(_GAP):
+        place = f'#report-rows > .gap[data-chunk="{number}"]'
+        scroll_to(page, place)
+        until(page, f"() => document.querySelector('{place}')", None)
 
 
 def rows_shown(page: Page) -> list[list[Shown]]:
     """All cells of all rows on the page, in the page's order."""
-    return list(chain.from_iterable(rows_of(chunk) for chunk in page.locator(_CHUNKS).all()))
+    return list(json.loads(page.evaluate(_ROWS)))
 
 
-def all_rows(page: Page, chunks: int, seconds: float = 30) -> list[list[Shown]]:
-    """All rows of a report that comes to its end, after scrolling through them."""
-    wait_for_chunks(page, chunks, seconds)
+def all_rows(page: Page, count: int, seconds: float = 30) -> list[list[Shown]]:
+    """All rows of a report that comes to its end with `count` of them, after scrolling through them."""
+    wait_for_rows(page, count, seconds)
     scroll_through(page)
     return rows_shown(page)
 

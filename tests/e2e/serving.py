@@ -5,6 +5,7 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -119,3 +120,6 @@ class Server:
                 return report
             assert time.monotonic() < deadline, f"no {statuses} with {rows} rows after {seconds} s: {report}"
             time.sleep(0.02)
+
+
+Serve = Callable[..., Server]

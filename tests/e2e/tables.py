@@ -48,14 +48,16 @@ def slow_views(path: Path) -> Path:
     """Views that give a row in a fraction of a millisecond, for minutes: one that can be counted at once,
     and one whose count takes as long as its rows.
     """
-    numbers = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500000)"
     steps = "WITH RECURSIVE b (j) AS (SELECT i UNION ALL SELECT j + 1 FROM b WHERE j < i + 1000)"
     work = f"({steps} SELECT max(j) FROM b)"
     return create(
         path,
         f"""
-        CREATE VIEW slow AS {numbers} SELECT i, {work} - i AS work FROM n;
-        CREATE VIEW uncountable AS {numbers} SELECT i FROM n WHERE {work} > i;
+        CREATE TABLE number (i INTEGER PRIMARY KEY);
+        WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500000)
+        INSERT INTO number SELECT i FROM n;
+        CREATE VIEW slow AS SELECT i, {work} - i AS work FROM number;
+        CREATE VIEW uncountable AS SELECT i FROM number WHERE {work} > i;
         """,
     )
 
@@ -65,12 +67,10 @@ def paced_table(path: Path, rows: int, work: int = 30_000) -> Path:
     return create(
         path,
         f"""
-        CREATE TABLE paced (
-            id INTEGER PRIMARY KEY,
-            name TEXT NOT NULL,
-            work INTEGER AS (length(replace(hex(zeroblob({work} + id % 2)), '00', 'x')))
-        );
+        CREATE TABLE paced (id INTEGER PRIMARY KEY, name TEXT NOT NULL);
         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
         INSERT INTO paced SELECT i, 'row ' || i FROM n;
+        -- Added last: SQLite would compute it for each row that is inserted.
+        ALTER TABLE paced ADD COLUMN work AS (length(replace(hex(zeroblob({work} + id % 2)), '00', 'x')));
         """,
     )

@@ -13,7 +13,7 @@ MODULES = sorted((ROOT / "app").rglob("*.py"))
 VAGUE = {"utils.py", "util.py", "helpers.py", "common.py", "base.py", "misc.py"}
 
 
-def test_a_file_imports_only_from_floors_below_its_own(tmp_path: Path) -> None:
+def test_a_file_imports_only_from_floors_below_its_own() -> None:
     command = Path(sys.executable).with_name("lint-imports")
     found = subprocess.run(
         [command, "--no-cache"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False

@@ -323,6 +323,7 @@ async def test_a_cancellation_by_another_process_is_seen_with_the_next_chunk(hou
 async def test_a_cancellation_while_the_source_is_opened_stops_it_before_the_first_row(house: Make) -> None:
     source = Numbers()
     source.may_open.clear()
+    source.holds_after = 0
     home = house(source)
     report = await home.claimed()
     run = Run(report, home.context)

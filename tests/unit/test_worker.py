@@ -1,6 +1,7 @@
 import asyncio
 import logging
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
@@ -122,6 +123,14 @@ async def test_reports_run_up_to_the_ceiling_and_the_next_begins_when_one_ends(n
         assert await one.statuses(asked) == {Status.RUNNING: 2, Status.QUEUED: 2}
         await one.reports.cancel(ANN, asked[0].id)
         await one.until(asked, {Status.CANCELLED: 1, Status.RUNNING: 2, Status.QUEUED: 1})
+
+
+async def test_the_next_report_begins_at_once_and_not_with_the_next_poll(node: Make) -> None:
+    async with node(running_reports=1).working() as one:
+        asked = await one.ask(count=12)
+        started = time.monotonic()
+        await one.until(asked, {Status.DONE: 12})
+        assert time.monotonic() - started < 9  # by polls alone it would take 11 s
 
 
 async def test_a_report_that_blocks_does_not_hold_up_the_others(node: Make) -> None:

@@ -1,0 +1,362 @@
+"""Files that are empty, odd, broken or in use; and a person who asks for too much at once."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+from report_page import (
+    all_rows,
+    assert_same,
+    generate,
+    press_generate,
+    rows_shown,
+    wait_for_rows,
+    wait_for_status,
+)
+from serving import Serve, Server
+from tables import create, select, shown, slow_views
+from watching import Complaints
+
+ODD_TABLES = (
+    "with space",
+    " space around ",
+    'double " quote',
+    "single ' quote",
+    "back ` tick [and] brackets",
+    "a/b",
+    "../up/../..",
+    ".",
+    "dots.in.the.name",
+    "back\\slash",
+    "select",
+    "100%",
+    "%2F%00%41",
+    "what?col=x&sort=y",
+    "hash#tag",
+    "a&amp;b <b>bold</b>",
+    "{{ 7 * 7 }}",
+    "semi;colon=1+1",
+    "naïve ☃ 表 🚑",
+    "שם עברי",
+    "line\nbreak",
+    "",
+)
+ODD_COLUMNS = (
+    "id", "", " ", "with space", 'double " quote', "single ' quote", "a/b", "select", "rowid", "100%", "?", "#",
+    "<script>alert(1)</script>", "&amp;", "{{ 7 * 7 }}", "表", "e\u0301", "tab\there", "line\nbreak", "col", "dataset",
+)  # fmt: skip
+SPECIAL = (
+    "<script>alert(1)</script>",
+    "</td></tr></table><h1>out</h1>",
+    "<hx-partial hx-target='#report-status'>hacked</hx-partial>",
+    "&amp; &lt; &#10; &nbsp;",
+    "'single' \"double\" `back`",
+    "مرحبا بالعالم",
+    "שלום abc 123",
+    "\u202eright to left override",
+    "👩\u200d👩\u200d👧\u200d👦 🇪🇸 👍🏽",
+    "e\u0301 is not é",
+    "tab\there",
+    "line\nfeed",
+    "carriage\r\nreturn\r",
+    "\n",
+    " leading and trailing ",
+    "no\u00a0break\u2028line\u2029paragraph",
+    "control \x01\x02\x0b\x0c\x1a\x1b\x1c\x1d\x1e\x1f\x7f\x85",
+    "data: x\n\nevent: end\n\n",
+    "\ufeffmark",
+    "\ufffe\uffff",
+    "{{ 7 * 7 }} {% raw %}",
+    "NULL",
+    "",
+    None,
+)
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def test_an_empty_table_says_so(page: Page, demo: Server) -> None:
+    generate(page, demo, "noise.alarm")
+    wait_for_status(page, "done")
+    expect(page.locator("#report-empty")).to_be_visible()
+    expect(page.locator("#report-empty")).to_have_text("No data")
+    expect(page.locator("#report-progress .text")).to_have_text("No data")
+    expect(page.locator("#report-table")).to_have_attribute("aria-rowcount", "1")
+    expect(page.get_by_role("columnheader")).to_have_count(6)
+    page.reload()
+    expect(page.locator("#report-empty")).to_be_visible()
+
+
+def test_one_row(page: Page, demo: Server, demo_file: Path) -> None:
+    generate(page, demo, "noise.about")
+    wait_for_status(page, "done")
+    wait_for_rows(page, 1)
+    assert rows_shown(page) == shown(select(demo_file, "SELECT * FROM about"))
+    expect(page.locator("#report-empty")).to_be_hidden()
+    expect(page.locator("#report-progress .text")).to_contain_text("1 row in")
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("/datasets/noise.nothing", "There is no dataset noise.nothing."),
+        ("/datasets/nowhere", "There is no dataset nowhere."),
+        ("/datasets/noise.%3Cb%3E", "There is no dataset noise.<b>."),
+        ("/reports/01890000-0000-7000-8000-000000000000", "report"),
+        ("/reports/x%00y", "report"),
+        ("/reports/01890000-0000-7000-8000-000000000000/chunks/1", "report"),
+        ("/nowhere", "There is no such page."),
+    ],
+)
+def test_what_is_not_there_is_told_in_a_sentence(
+    page: Page, demo: Server, complaints: Complaints, path: str, sentence: str
+) -> None:
+    complaints.allow("404")
+    answer = page.goto(f"{demo.url}{path}")
+    assert answer
+    assert answer.status == 404
+    expect(page.locator("main")).to_contain_text(sentence)
+    expect(page.get_by_role("link", name="Back to the datasets")).to_be_visible()
+
+
+def test_a_program_is_told_too(demo: Server) -> None:
+    for answer in (
+        demo.get("/api/v1/reports/01890000-0000-7000-8000-000000000000"),
+        demo.post("/api/v1/reports", {"dataset": "noise.nothing"}),
+        demo.get("/api/v1/nowhere"),
+    ):
+        assert answer.status_code == 404
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["detail"].endswith(".")
+    unknown = demo.post("/api/v1/reports", {"dataset": "noise.about", "columns": ["title", "nothing"]})
+    assert unknown.status_code == 422
+    assert "'nothing'" in unknown.json()["detail"]
+
+
+def test_tables_with_odd_names_open_from_the_list_and_generate(
+    page: Page, serve: Serve, tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "odd.db")) as connection:
+        for number, name in enumerate(ODD_TABLES):
+            connection.execute(f"CREATE TABLE {quoted(name)} (id INTEGER PRIMARY KEY, name TEXT)")
+            connection.execute(f"INSERT INTO {quoted(name)} VALUES (?, ?)", (number, name))
+        connection.commit()
+    server = serve(tmp_path / "odd.db")
+    page.goto(server.url)
+    addresses = page.locator("a.card").evaluate_all("cards => cards.map(card => card.getAttribute('href'))")
+    assert len(addresses) == len(ODD_TABLES)
+    opened = set()
+    for address in addresses:
+        page.goto(server.url)
+        page.locator(f'a.card[href="{address}"]').click()
+        expect(page.get_by_role("button", name="Generate")).to_be_visible()
+        press_generate(page)
+        wait_for_status(page, "done")
+        wait_for_rows(page, 1)
+        [[number, name]] = rows_shown(page)
+        assert name == (ODD_TABLES[int(str(number))] or ["empty", ""])
+        opened.add(number)
+        page.get_by_role("button", name="Run again").click()
+        wait_for_status(page, "done")
+    assert len(opened) == len(ODD_TABLES)
+
+
+def test_columns_with_odd_names_are_all_shown_under_their_names(
+    page: Page, serve: Serve, tmp_path: Path
+) -> None:
+    columns = ", ".join(f"{quoted(name)} TEXT" for name in ODD_COLUMNS)
+    row = [f"cell {number}" for number in range(len(ODD_COLUMNS))]
+    create(tmp_path / "odd.db", f"CREATE TABLE odd ({columns});", {"odd": [row]})
+    server = serve(tmp_path / "odd.db")
+    generate(page, server, "odd.odd")
+    wait_for_status(page, "done")
+    headers = page.locator("#report-table th").evaluate_all("cells => cells.map(cell => cell.textContent)")
+    assert headers == [name or "(no name)" for name in ODD_COLUMNS]
+    assert all_rows(page, 1) == [row]
+    page.get_by_role("button", name="Run again").click()
+    wait_for_status(page, "done")
+    assert all_rows(page, 1) == [row]
+
+
+def test_a_view_with_repeated_column_names_shows_each(page: Page, serve: Serve, tmp_path: Path) -> None:
+    create(tmp_path / "odd.db", "CREATE VIEW twice AS SELECT 1 AS id, 2 AS id, 3 AS ID, 4 AS id;")
+    generate(page, serve(tmp_path / "odd.db"), "odd.twice")
+    wait_for_status(page, "done")
+    assert all_rows(page, 1) == [["1", "2", "3", "4"]]
+
+
+def test_special_characters_are_shown_exactly_as_stored(page: Page, serve: Serve, tmp_path: Path) -> None:
+    rows = [(number, text) for number, text in enumerate(SPECIAL)]
+    create(
+        tmp_path / "odd.db", "CREATE TABLE special (id INTEGER PRIMARY KEY, text TEXT);", {"special": rows}
+    )
+    generate(page, serve(tmp_path / "odd.db"), "odd.special")
+    wait_for_status(page, "done")
+    live = all_rows(page, len(rows))
+    assert_same(live, shown(rows))
+    assert page.locator("#report-table script, #report-table h1").count() == 0
+    page.reload()
+    assert_same(all_rows(page, len(rows)), shown(rows))
+
+
+def test_numbers_are_shown_in_full(page: Page, serve: Serve, tmp_path: Path) -> None:
+    cells = (
+        0,
+        -1,
+        2**53 + 1,
+        2**63 - 1,
+        -(2**63),
+        0.1,
+        1e300,
+        -1.5e-300,
+        3.0,
+        1 / 3,
+        float("inf"),
+        -float("inf"),
+    )
+    rows = list(enumerate(cells))
+    create(tmp_path / "odd.db", "CREATE TABLE number (id INTEGER PRIMARY KEY, value);", {"number": rows})
+    generate(page, serve(tmp_path / "odd.db"), "odd.number")
+    wait_for_status(page, "done")
+    assert_same(all_rows(page, len(rows)), shown(rows))
+
+
+def test_cells_that_no_page_can_show_are_marked(page: Page, serve: Serve, tmp_path: Path) -> None:
+    path = create(
+        tmp_path / "odd.db",
+        """
+        CREATE TABLE cell (id INTEGER PRIMARY KEY, value);
+        INSERT INTO cell VALUES (1, CAST(x'610062' AS TEXT)), (2, CAST(x'c3286f6bff' AS TEXT)),
+            (3, x'00ff10'), (4, zeroblob(100)), (5, x''), (6, CAST(zeroblob(10000000) AS TEXT)),
+            (7, replace(CAST(zeroblob(5000000) AS TEXT), char(0), '<é')), (8, zeroblob(10000000));
+        UPDATE cell SET value = replace(hex(zeroblob(5000000)), '0', 'x') WHERE id = 6;
+        """,
+    )
+    generate(page, serve(path), "odd.cell")
+    wait_for_status(page, "done")
+    cells = dict(tuple(row) for row in all_rows(page, 8))  # type: ignore[misc]
+    assert cells["1"] == "a␀b"
+    assert cells["2"] == ["undecodable", "\ufffd(ok\ufffd (not UTF-8)"]
+    assert cells["3"] == ["binary", "0x00ff10 (3 bytes)"]
+    assert cells["4"] == ["binary", f"0x{'00' * 16}… (100 bytes)"]
+    assert cells["5"][0] == "binary"
+    assert cells["6"] == ["cut", "x" * 32_768 + "… (cut at 32,768 characters)"]
+    assert cells["8"] == ["cut", f"0x{'00' * 16}… (cut at 32,768 bytes)"]
+
+
+def corrupt(path: Path) -> None:
+    create(
+        path,
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, text TEXT);",
+        {"t": [(n, "x" * 900) for n in range(5000)]},
+    )
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : -4096] = b"\xa5" * (len(data) - 4096 - len(data) // 2)
+    path.write_bytes(data)
+
+
+def test_a_file_that_is_damaged_in_the_middle_fails_with_a_sentence_and_keeps_the_rows_before(
+    page: Page, serve: Serve, tmp_path: Path
+) -> None:
+    corrupt(tmp_path / "broken.db")
+    server = serve(tmp_path / "broken.db")
+    report_id = generate(page, server, "broken.t")
+    wait_for_status(page, "failed")
+    expect(page.locator("#report-notes .problem")).to_contain_text("is damaged")
+    assert "Traceback" not in page.content()
+    kept = int(str(server.report(report_id)["rows"]))
+    assert 1_000 <= kept < 5_000
+    assert [row[0] for row in all_rows(page, kept)] == [str(number) for number in range(kept)]
+    expect(page.get_by_role("button", name="Run again")).to_be_visible()
+
+
+def not_a_database(path: Path) -> None:
+    path.write_text("This is a shopping list, not a database.\n" * 100)
+
+
+def cut_header(path: Path) -> None:
+    path.write_bytes(b"SQLite format 3\0" + b"\xff" * 4_080)
+
+
+@pytest.mark.parametrize("spoil", [not_a_database, cut_header])
+def test_a_file_that_is_no_database_is_told_in_a_sentence(
+    page: Page, serve: Serve, tmp_path: Path, complaints: Complaints, spoil: Callable[[Path], None]
+) -> None:
+    complaints.allow("404", "503")
+    spoil(tmp_path / "list.db")
+    server = serve(tmp_path / "list.db")
+    page.goto(server.url)
+    expect(page.get_by_role("alert")).to_contain_text("is not a SQLite database")
+    assert "Traceback" not in page.content()
+    answer = page.goto(server.page_of("list.t"))
+    assert answer
+    assert answer.status == 503
+    expect(page.locator("main")).to_contain_text("is not a SQLite database")
+    assert "Traceback" not in page.content()
+
+
+def test_a_locked_file_is_told_in_a_sentence_and_works_again_afterwards(
+    page: Page, serve: Serve, tmp_path: Path, complaints: Complaints
+) -> None:
+    complaints.allow("503")
+    path = create(tmp_path / "busy.db", "CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1);")
+    server = serve(path)
+    page.goto(server.page_of("busy.t"))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        press_generate(page)
+        wait_for_status(page, "failed")
+        expect(page.locator("#report-notes .problem")).to_contain_text("is locked by another program")
+        assert "Traceback" not in page.content()
+        page.goto(server.url)
+        expect(page.get_by_role("alert")).to_contain_text("is locked by another program")
+        other.execute("ROLLBACK")
+    page.wait_for_timeout(5_000)  # a listing is believed for so long
+    generate(page, server, "busy.t")
+    wait_for_status(page, "done")
+    assert all_rows(page, 1) == [["1"]]
+
+
+def test_reports_in_several_tabs_each_get_their_own_rows(page: Page, demo: Server, demo_file: Path) -> None:
+    names = {"category": 12, "recordings": 23_453, "audio_feature": 23_453, "about": 1}
+    tabs = {name: page.context.new_page() for name in names}
+    for name, tab in tabs.items():
+        tab.bring_to_front()
+        generate(tab, demo, f"noise.{name}")
+    for name, tab in tabs.items():
+        tab.bring_to_front()  # a hidden tab takes its stream up again when it is shown
+        wait_for_status(tab, "done")
+        wait_for_rows(tab, names[name])
+        first = rows_shown(tab)[:1_000]
+        assert_same(first, shown(select(demo_file, f"SELECT * FROM {name} LIMIT 1000")))
+
+
+def test_the_sixth_report_at_once_is_refused_with_the_list_of_the_five(
+    page: Page, serve: Serve, tmp_path: Path, complaints: Complaints
+) -> None:
+    complaints.allow("429")
+    server = serve(slow_views(tmp_path / "slow.db"))
+    running = [server.request("slow.slow") for _ in range(5)]
+    page.goto(server.page_of("slow.slow"))
+    with page.expect_response(f"{server.url}/reports") as caught:
+        page.get_by_role("button", name="Generate").click()
+    assert caught.value.status == 429
+    assert int(caught.value.headers["retry-after"]) > 0
+    expect(page.get_by_role("heading", name="Too many reports at once")).to_be_visible()
+    for report_id in running:
+        expect(page.locator(f'#reports a[href="/reports/{report_id}"]')).to_be_visible()
+    answer = server.post("/api/v1/reports", {"dataset": "slow.slow"})
+    assert answer.status_code == 429
+    assert int(answer.headers["retry-after"]) > 0
+    assert sorted(answer.json()["running"]) == sorted(running)
+
+    server.post(f"/api/v1/reports/{running[0]}/cancellation")
+    server.wait_until(running[0], "cancelled", seconds=5)
+    assert server.post("/api/v1/reports", {"dataset": "slow.slow"}).status_code == 201
+    for report_id in running[1:]:
+        server.post(f"/api/v1/reports/{report_id}/cancellation")

@@ -1,0 +1,123 @@
+"""The pages in light, dark and on a tablet, saved to artefacts/; and without a mouse."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+from report_page import generate, press_generate, wait_for_rows, wait_for_status
+from serving import Serve, Server
+from tables import paced_table, slow_views
+from watching import MakeContext
+
+LOOKS = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "tablet": {"viewport": {"width": 820, "height": 1180}},
+}
+
+
+@pytest.fixture(params=LOOKS)
+def look(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def context(new_context: MakeContext, look: str) -> BrowserContext:
+    return new_context(**LOOKS[look])
+
+
+@pytest.fixture
+def server(serve: Serve, demo_file: Path, tmp_path: Path) -> Server:
+    return serve(f"noise={demo_file}", slow_views(tmp_path / "slow.db"))
+
+
+def test_every_page_fits_its_window(
+    page: Page, server: Server, look: str, browser_name: str, artefacts: Path
+) -> None:
+    def show(name: str) -> None:
+        page.screenshot(path=artefacts / f"{name}-{look}-{browser_name}.png")
+        wide = page.evaluate("() => [document.documentElement.scrollWidth, innerWidth]")
+        assert wide[0] <= wide[1], f"{name} scrolls sideways"
+
+    generate(page, server, "noise.recordings")
+    wait_for_status(page, "done")
+    wait_for_rows(page, 23_453)
+    show("done")
+    if look == "dark":
+        assert (
+            page.evaluate("() => getComputedStyle(document.documentElement).backgroundColor")
+            == "rgb(18, 22, 21)"
+        )
+
+    report_id = generate(page, server, "slow.slow")
+    server.wait_until(report_id, "running", rows=1_000)
+    wait_for_rows(page, 1)
+    show("running")
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    show("cancel")
+    page.get_by_role("button", name="Cancel report").click()
+    wait_for_status(page, "cancelled")
+    show("cancelled")
+
+    generate(page, server, "noise.alarm")
+    wait_for_status(page, "done")
+    show("empty")
+    for name, path in (("index", "/"), ("dataset", "/datasets/noise.recordings"), ("history", "/reports")):
+        page.goto(f"{server.url}{path}")
+        show(name)
+
+
+@pytest.mark.parametrize("look", ["light"], indirect=False)
+class TestWithoutAMouse:
+    """Tab and Enter are enough."""
+
+    def tab_to(self, page: Page, selector: str) -> None:
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+                return
+        pytest.fail(f"40 presses of Tab do not reach {selector}")
+
+    def test_a_report_is_generated_scrolled_and_cancelled(self, page: Page, server: Server) -> None:
+        page.goto(server.page_of("slow.slow"))
+        self.tab_to(page, "form[action='/reports'] button")
+        page.keyboard.press("Enter")
+        page.wait_for_url(re.compile("/reports/[0-9a-f-]{36}"))
+        wait_for_rows(page, 1)
+        self.tab_to(page, "#report-actions button")
+        self.tab_to(page, "#report-scroll")
+        outline = page.locator("#report-scroll").evaluate(
+            "scroller => getComputedStyle(scroller).outlineStyle"
+        )
+        assert outline == "solid"
+        page.keyboard.press("End")
+        page.wait_for_function  # noqa: B018
+        expect(page.locator("#report-table .head")).to_be_in_viewport()
+        page.reload()
+        self.tab_to(page, "#report-actions button")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("dialog")).to_be_visible()
+        self.tab_to(page, "dialog button.danger")
+        page.keyboard.press("Enter")
+        wait_for_status(page, "cancelled", seconds=5)
+
+    def test_the_first_tab_leads_past_the_navigation(self, page: Page, server: Server) -> None:
+        page.goto(server.url)
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+        expect(page.get_by_role("link", name="Skip to the content")).to_be_in_viewport()
+
+    def test_the_header_stays_while_the_rows_scroll(self, page: Page, serve: Serve, tmp_path: Path) -> None:
+        server = serve(paced_table(tmp_path / "paced.db", rows=2_000, work=10))
+        page.goto(server.page_of("paced.paced"))
+        press_generate(page)
+        wait_for_rows(page, 2_000)
+        header = page.get_by_role("columnheader", name="name")
+        before = header.bounding_box()
+        page.locator("#report-scroll").hover()
+        page.mouse.wheel(0, 8_000)
+        expect(page.get_by_text("row 300", exact=True)).to_be_in_viewport()
+        assert header.bounding_box() == before
+        expect(page.get_by_text("row 1", exact=True)).not_to_be_in_viewport()
+        assert page.evaluate("() => document.scrollingElement.scrollTop") == 0
