@@ -18,6 +18,7 @@ from tables import select, shown
 pytestmark = pytest.mark.filterwarnings("ignore:setting remote_server_addr:DeprecationWarning")
 
 _BROWSERS = "/usr/lib/*/webkit2gtk-4.*/MiniBrowser"
+_LAST_CELL = '[data-chunk="24"] .block:last-child tr:last-child td'
 _FIRST_ROWS = """return JSON.stringify([...document.querySelectorAll("#report-rows tr")].slice(0, 100).map(
     row => [...row.cells].map(cell => cell.className ? [cell.className, cell.textContent] : cell.textContent)))"""
 
@@ -67,4 +68,4 @@ def test_a_report_in_webkit(webkit: webdriver.WebKitGTK, demo: Server, demo_file
     rows = json.loads(webkit.execute_script(_FIRST_ROWS))
     assert rows == shown(select(demo_file, "SELECT * FROM recordings LIMIT 100"))
     webkit.execute_script("const s = document.getElementById('report-scroll'); s.scrollTop = s.scrollHeight")
-    until(webkit, "document.querySelector('[data-chunk=\"24\"] tr:last-child td')?.textContent", "23453")
+    until(webkit, f"document.querySelector('{_LAST_CELL}')?.textContent", "23453")

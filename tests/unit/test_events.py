@@ -17,7 +17,7 @@ from app.database import Database
 from app.events import END, PING, Events, Position, message
 from app.fragments import Fragments
 from app.hints import Hints
-from app.model import Chunk, Column, Kind, Lease, Row, Spec, Status
+from app.model import Chunk, Column, Kind, Lease, Report, Row, Spec, Status
 from app.report_store import ReportStore
 from app.schema import report as reports
 from app.spool import Spool
@@ -464,7 +464,7 @@ async def test_a_new_generation_empties_the_table_and_begins_with_chunk_1(stage:
 async def test_a_generation_that_began_and_ended_while_a_slow_viewer_read_is_shown_whole(stage: Make) -> None:
     one = stage()
     await one.begin()
-    await one.append(4)
+    await one.append(6)  # more than are read at once
     stream = one.follow()
     parts = await following(stream)
     await one.restart()
@@ -527,6 +527,30 @@ async def test_a_stop_does_not_wait_for_a_viewer_that_is_far_behind(stage: Make)
     one.events.stop()
     rest = [part async for part in stream]
     assert len(rest) < 8
+
+
+class _Counting(ReportStore):
+    looks = 0
+
+    async def get(self, report_id: str) -> Report | None:
+        self.looks += 1
+        return await super().get(report_id)
+
+
+async def test_a_stream_without_news_looks_about_once_a_second(stage: Make) -> None:
+    one = stage()
+    store = _Counting(one.database)
+    one.events = Events(store, one.spool, one.fragments, one.wake, 15)
+    await one.begin()
+    await one.append()
+    stream = one.follow()
+    await following(stream)
+    one.tell()
+    before = store.looks
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(2.5):
+            await anext(stream)
+    assert 2 <= store.looks - before <= 5
 
 
 async def test_a_viewer_that_leaves_is_forgotten(stage: Make) -> None:
