@@ -61,17 +61,20 @@ class Catalog:
     async def _discover(self, source: Source) -> Listing:
         try:
             datasets, skipped = await source.discover()
-            queries, refused = await self._saved(source)
+            queries, refused = await self._saved(source, {dataset.name for dataset in datasets})
         except SourceError as error:
             return Listing(source.name, problem=error.sentence)
         return Listing(source.name, (*datasets, *queries), (*skipped, *refused))
 
-    async def _saved(self, source: Source) -> tuple[list[Dataset], list[Skipped]]:
+    async def _saved(self, source: Source, taken: set[str]) -> tuple[list[Dataset], list[Skipped]]:
         datasets, refused = [], []
         for query in self._queries:
             if query.source == source.name:
                 try:
+                    if query.name in taken:
+                        raise InvalidRequest("A table, view or other query has this name already.")
                     datasets.append(await source.describe_query(query.name, query.sql))
+                    taken.add(query.name)
                 except (InvalidRequest, SourceError) as error:
                     refused.append(Skipped(query.name, error.sentence))
         return datasets, refused

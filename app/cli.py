@@ -29,6 +29,7 @@ class _Failure(click.ClickException):
 def cli() -> None:
     """Any table, view or saved query of a database as a report that streams into the page."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def _server_options(command: _Command) -> _Command:

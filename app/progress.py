@@ -39,10 +39,12 @@ def duration(report: Report) -> float | None:
 
 
 def spoken(seconds: float) -> str:
-    """`0.8 s`, `12 s`, `3 min 5 s`."""
+    """`0.8 s`, `12 s`, `3 min 5 s`, `5 min`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
+    if minutes and not rest:
+        return f"{minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 

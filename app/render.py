@@ -20,7 +20,7 @@ _CLASSES = {_NULL: "null", _BINARY: "binary", _CUT: "cut", _UNDECODABLE: "undeco
 
 _NULL_TEXT = f"{_NULL}NULL"
 
-_OPEN = '<td>'
+_OPEN = "<td>"
 _CLOSE = "</td>"
 _SHOWN_BYTES = 16  # of a binary cell; all of them are in the spool
 
@@ -42,10 +42,7 @@ def blocks(rows: Sequence[Row], first_row: int) -> list[str]:
 def _block(lines: list[str], first_row: int) -> str:
     # The header is row 1 of the table, so the first row of the report is row 2.
     return "".join(
-        [
-            f'<tr aria-rowindex="{index}">{line}</tr>'
-            for index, line in enumerate(lines, first_row + 1)
-        ]
+        [f'<tr aria-rowindex="{index}">{line}</tr>' for index, line in enumerate(lines, first_row + 1)]
     ).replace(f"{_OPEN}{_CLOSE}", '<td class="empty"></td>')
 
 

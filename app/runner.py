@@ -13,6 +13,7 @@ from app.database import StateUnavailable
 from app.errors import LeaseLost, RowfallError, SourceChanged, SourceInterrupted
 from app.hints import Hints
 from app.model import Batch, Chunk, Dataset, Lease, Report, Status
+from app.progress import spoken
 from app.report_store import ReportStore
 from app.settings import Settings
 from app.source import Reader
@@ -113,7 +114,7 @@ class Run:
             return Outcome(
                 Status.TIMED_OUT,
                 "timed-out",
-                f"This report ran for {self._settings.report_timeout:,.0f} seconds, which is the limit. "
+                f"This report ran for {spoken(self._settings.report_timeout)}, which is the limit. "
                 "The rows so far are kept. Ask for fewer columns, or for a smaller table or view.",
             )
         return None

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import httpx
 
-
 _SERVE = [sys.executable, "-m", "app", "serve", "--auth", "none", "--port", "0"]
 
 

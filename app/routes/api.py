@@ -64,8 +64,7 @@ class ReportView:
     owner: str
 
 
-@dataclass(frozen=True)
-class ReportRequest:
+class ReportRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dataset: str
     columns: list[str] | None = None
     filters: list[dict[str, Any]] | None = None

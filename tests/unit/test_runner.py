@@ -354,7 +354,7 @@ async def test_the_time_limit_ends_a_report_with_its_rows_and_a_sentence(house: 
     report = await home.run()
     assert (report.status, report.error_code) == (Status.TIMED_OUT, "timed-out")
     assert report.error is not None
-    assert report.error.startswith("This report ran for 1 seconds, which is the limit.")
+    assert report.error.startswith("This report ran for 1.0 s, which is the limit.")
     assert "rows so far are kept" in report.error
     assert await home.rows(report) == numbers(1, report.rows)
     assert report.rows == 2000
