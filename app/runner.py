@@ -142,7 +142,7 @@ class Run:
                 number += 1
                 first_row += batch.rows
             if await reader.changed():
-                await self._context.store.add_note(self._lease, _changed(dataset.kind))
+                await self._context.store.add_note(self._lease, _changed(dataset))
         finally:
             count.cancel()
             ahead.cancel()
@@ -224,8 +224,8 @@ def _require_same_columns(report: Report, dataset: Dataset) -> None:
         )
 
 
-def _changed(kind: str) -> str:
-    return (
-        f"The data changed while this {kind} was read: rows were read at slightly different times, each "
-        "key once."
-    )
+def _changed(dataset: Dataset) -> str:
+    changed = f"The data changed while this {dataset.kind} was read: "
+    if dataset.key:
+        return changed + "rows were read at slightly different times, each key once."
+    return changed + "the rows are as they stood at the start."

@@ -55,7 +55,11 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"browsers: {', '.join(engines)}"
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # pytest orders tests by the browsers they share. Those without one still have to come first: Playwright
+    # keeps an event loop for the rest of the run, and asynchronous tests need their own.
+    items.sort(key=lambda item: Path(__file__).parent in item.path.parents)
     for item in items:
         engine = _engine_of(item)
         if engine and engine not in config.stash[_used]:

@@ -20,7 +20,8 @@ _GAP = "() => document.querySelector('#report-rows > .gap')?.dataset.chunk"
 _STATUS = "() => document.getElementById('report-status')?.dataset.status"
 _ROWS = """() => {
     const shown = cell => cell.className ? [cell.className, cell.textContent] : cell.textContent;
-    return JSON.stringify([...document.querySelectorAll("#report-rows tr")].map(row => [...row.cells].map(shown)));
+    const rows = [...document.querySelectorAll("#report-rows tr")];
+    return JSON.stringify(rows.map(row => [...row.cells].map(shown)));
 }"""
 # Until the first placeholder is just below what can be seen.
 _SCROLL = """place => {

@@ -559,13 +559,18 @@ async def test_a_count_that_fails_does_not_touch_the_report(house: Make, error: 
     assert source.readers[0].closed
 
 
-async def test_a_source_that_changed_meanwhile_is_noted(house: Make) -> None:
-    source = Numbers(1500)
+@pytest.mark.parametrize(
+    ("keyed", "rows"),
+    [(True, "rows were read at slightly different times"), (False, "as they stood at the start")],
+)
+async def test_a_source_that_changed_meanwhile_is_noted(house: Make, keyed: bool, rows: str) -> None:
+    source = Numbers(1500, keyed=keyed)
     source.was_changed = True
     home = house(source)
     report = await home.run()
     assert (report.status, len(report.notes)) == (Status.DONE, 1)
     assert report.notes[0].startswith("The data changed while this table was read")
+    assert rows in report.notes[0]
 
 
 async def test_a_real_file_that_is_written_to_meanwhile_is_noted(
