@@ -32,19 +32,24 @@ class ChunkEncoder:
     def size(self) -> int:
         return len(self._buffer)
 
-    def add(self, row: Sequence[Cell]) -> None:
-        """Appends a row of plain cells; text that is not UTF-8 comes with surrogate escapes."""
-        start = len(self._buffer)
+    def add(self, row: Sequence[Cell]) -> int:
+        """Appends a row of plain cells and gives the size after it.
+
+        Text that is not UTF-8 comes with surrogate escapes.
+        """
+        buffer = self._buffer
+        start = len(buffer)
         try:
-            _encoder.encode_into(row, self._buffer, start)
+            _encoder.encode_into(row, buffer, start)
         except UnicodeEncodeError:
-            _encoder.encode_into([_mark(cell) for cell in row], self._buffer, start)
+            _encoder.encode_into([_mark(cell) for cell in row], buffer, start)
         else:
             # Only a row this large can hold a cell past the limit; all others skip the look at each cell.
-            if len(self._buffer) - start > CELL_LIMIT:
-                del self._buffer[start:]
-                _encoder.encode_into([_mark(cell) for cell in row], self._buffer, start)
+            if len(buffer) - start > CELL_LIMIT:
+                del buffer[start:]
+                _encoder.encode_into([_mark(cell) for cell in row], buffer, start)
         self.rows += 1
+        return len(buffer)
 
     def finish(self) -> bytes:
         self._buffer[0] = 0xDD

@@ -5,7 +5,9 @@ times the time of `sqlite3 -html` where a Jinja2 loop takes 9.7 (bench/). A cont
 cell marks its class. If the data holds one of these characters itself, the chunk is rendered cell by cell.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
 
 from markupsafe import escape
 
@@ -48,43 +50,47 @@ def _block(lines: list[str], first_row: int) -> str:
 
 def _lines(rows: Sequence[Row]) -> list[str]:
     """The `<td>`s of each row."""
-    columns = [_texts(column) for column in zip(*rows, strict=True)]
+    if not rows:
+        return []
+    columns = [_printable(column) for column in zip(*rows, strict=True)]
     marks = sum(column.marks for column in columns)
-    joined = _ROW.join(map(_CELL.join, zip(*(column.texts for column in columns), strict=True)))
-    expected = len(rows) * len(columns) - 1 + marks
-    if sum(map(joined.count, (_CELL, _ROW, *_CLASSES))) != expected:
+    shown = zip(*(column.cells for column in columns), strict=True) if marks else rows
+    joined = _ROW.join(map(_format(len(columns)).__mod__, shown))
+    found = {mark: joined.count(mark) for mark in _CLASSES} if marks else {}
+    separators = joined.count(_CELL) + joined.count(_ROW)
+    if separators != len(rows) * len(columns) - 1 or sum(found.values()) != marks:
         return ["".join(map(_cell, row)) for row in rows]
     html = _safe(joined).replace(_CELL, _CLOSE + _OPEN).replace(_ROW, _CLOSE + _ROW + _OPEN)
     html = _OPEN + html + _CLOSE
-    if marks:
-        for mark, name in _CLASSES.items():
-            html = html.replace(_OPEN + mark, f'<td class="{name}">')
+    for mark in filter(found.get, found):
+        html = html.replace(_OPEN + mark, f'<td class="{_CLASSES[mark]}">')
     return html.split(_ROW)
 
 
-class _Texts:
-    """The cells of a column as text, and how many of them begin with a mark."""
+@cache
+def _format(columns: int) -> str:
+    """Applied to a row it makes text of all cells at once, numbers with all their digits."""
+    return _CELL.join(["%s"] * columns)
 
-    __slots__ = ("marks", "texts")
 
-    def __init__(self, texts: Iterable[str], marks: int = 0) -> None:
-        self.texts = texts
-        self.marks = marks
+class _Printable(NamedTuple):
+    """A column whose cells `%s` shows as they should be, and how many of them begin with a mark."""
+
+    cells: Sequence[Cell]
+    marks: int
 
 
 _PLAIN = frozenset({str, int, float})
 
 
-def _texts(column: tuple[Cell, ...]) -> _Texts:
+def _printable(column: tuple[Cell, ...]) -> _Printable:
     kinds = set(map(type, column))
-    if kinds == {str}:
-        return _Texts(column)  # type: ignore[arg-type]  # just established
     if kinds <= _PLAIN:
-        return _Texts(map(str, column))
-    marks = sum(type(cell) not in _PLAIN for cell in column)
+        return _Printable(column, 0)
     if kinds <= _PLAIN | {type(None)}:
-        return _Texts([_NULL_TEXT if cell is None else str(cell) for cell in column], marks)
-    return _Texts([_text(cell) for cell in column], marks)
+        return _Printable([_NULL_TEXT if cell is None else cell for cell in column], column.count(None))
+    marks = sum(type(cell) not in _PLAIN for cell in column)
+    return _Printable([_text(cell) for cell in column], marks)
 
 
 def _text(cell: Cell) -> str:

@@ -25,8 +25,8 @@ def _fill(encoder: ChunkEncoder, rows: Iterable[_SQLRow], limit: int, pick: _Pic
     """Encodes rows until the batch is full; the last one taken, None if there was none."""
     row = None
     for row in rows:
-        encoder.add(pick(row) if pick else row)
-        if _is_full(encoder, limit):
+        size = encoder.add(pick(row) if pick else row)
+        if encoder.rows >= limit or size > BATCH_BYTES:
             break
     return row
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from cutting_proxy import CuttingProxy
 from serving import Serve, Server
+from tables import paced_table, slow_views
 from watching import Complaints, MakeContext
 
 ENGINES = ("chromium", "firefox", "webkit")
@@ -151,13 +153,12 @@ def demo_file(demo: Server) -> Path:
     return demo.folder / "rowfall-demo.db"
 
 
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
-    """Starts a server on other files, with its state in the test's own folder."""
+@contextmanager
+def _serving(folders: Callable[[], Path]) -> Iterator[Serve]:
     servers: list[Server] = []
 
     def serve(*sources: str | Path, auth: str = "none", **settings: object) -> Server:
-        server = Server(tmp_path, "serve", *map(str, sources), auth=auth, **settings)
+        server = Server(folders(), "serve", *map(str, sources), auth=auth, **settings)
         servers.append(server)
         return server.start()
 
@@ -165,6 +166,48 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     for server in servers:
         server.stop()
         assert "Traceback" not in server.log, server.log
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Starts a server on other files, with its state in the test's own folder."""
+    with _serving(lambda: tmp_path) as serve:
+        yield serve
+
+
+@pytest.fixture(scope="session")
+def serve_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """Starts a server that several tests share: that takes two seconds each time."""
+    with _serving(lambda: tmp_path_factory.mktemp("server")) as serve:
+        yield serve
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the files of the servers that several tests share."""
+    return tmp_path_factory.mktemp("files")
+
+
+@pytest.fixture(scope="session")
+def slow_server(serve_all: Serve, files: Path) -> Server:
+    """See `slow_views`. Whoever asks for a report here leaves none running: see `slow`."""
+    return serve_all(slow_views(files / "slow.db"))
+
+
+@pytest.fixture
+def slow(slow_server: Server) -> Iterator[Server]:
+    yield slow_server
+    for report in slow_server.get("/api/v1/reports").json():
+        if report["status"] in ("queued", "running"):
+            slow_server.post(f"/api/v1/reports/{report['id']}/cancellation")
+            slow_server.wait_until(report["id"], "cancelled", seconds=5)
+
+
+@pytest.fixture(scope="session")
+def paced(serve_all: Serve, files: Path) -> Server:
+    """The tables `short.paced` and `long.paced`, which take one second and a few; see `paced_table`."""
+    sizes = {"short": 3_000, "long": 12_000}
+    return serve_all(*(paced_table(files / f"{name}.db", rows) for name, rows in sizes.items()))
 
 
 @pytest.fixture

@@ -10,19 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 from report_page import all_rows, assert_same, generate, rows_shown, until, wait_for_rows, wait_for_status
-from serving import Serve, Server
-from tables import slow_views
+from serving import Server
 from watching import Complaints
-
-
-@pytest.fixture
-def slow(tmp_path: Path) -> Path:
-    return slow_views(tmp_path / "slow.db")
-
-
-@pytest.fixture
-def server(serve: Serve, slow: Path) -> Server:
-    return serve(slow)
 
 
 def is_being_read(path: Path) -> bool:
@@ -44,33 +33,33 @@ def is_being_read(path: Path) -> bool:
     ],
 )
 def test_cancel_asks_first_then_stops_within_a_second_and_keeps_the_rows(
-    page: Page, server: Server, slow: Path, dataset: str, label: str
+    page: Page, slow: Server, files: Path, dataset: str, label: str
 ) -> None:
-    report_id = generate(page, server, dataset)
-    server.wait_until(report_id, "running", rows=2_000)
-    assert is_being_read(slow)
+    report_id = generate(page, slow, dataset)
+    slow.wait_until(report_id, "running", rows=2_000)
+    assert is_being_read(files / "slow.db")
     dialog = page.get_by_role("dialog", name="Cancel this report?")
 
     page.get_by_role("button", name="Cancel", exact=True).click()
     expect(dialog).to_be_visible()
     dialog.get_by_role("button", name="Keep running").click()
     expect(dialog).to_be_hidden()
-    before = server.report(report_id)
+    before = slow.report(report_id)
     assert before["status"] == "running"
-    server.wait_until(report_id, "running", rows=int(str(before["rows"])) + 1_000)
+    slow.wait_until(report_id, "running", rows=int(str(before["rows"])) + 1_000)
 
     page.get_by_role("button", name="Cancel", exact=True).click()
     dialog.get_by_role("button", name="Cancel report").click()
     asked = time.monotonic()
-    report = server.wait_until(report_id, "cancelled")
+    report = slow.wait_until(report_id, "cancelled")
     assert time.monotonic() - asked < 1
-    assert not is_being_read(slow)
+    assert not is_being_read(files / "slow.db")
     wait_for_status(page, "cancelled", seconds=2)
 
     found = re.fullmatch(label, page.locator("#report-progress .text").inner_text())
     assert found
     kept = int(found[1].replace(",", ""))
-    assert kept == report["rows"] == server.report(report_id)["rows"]
+    assert kept == report["rows"] == slow.report(report_id)["rows"]
     expect(page.get_by_role("button", name="Cancel", exact=True)).to_have_count(0)
     expect(page.get_by_role("button", name="Run again")).to_be_visible()
     rows = all_rows(page, kept)
@@ -81,8 +70,8 @@ def test_cancel_asks_first_then_stops_within_a_second_and_keeps_the_rows(
     expect(page.locator("#report-progress .text")).to_have_text(found[0])
 
 
-def test_cancel_works_by_keyboard_and_escape_keeps_the_report_running(page: Page, server: Server) -> None:
-    report_id = generate(page, server, "slow.slow")
+def test_cancel_works_by_keyboard_and_escape_keeps_the_report_running(page: Page, slow: Server) -> None:
+    report_id = generate(page, slow, "slow.slow")
     button = page.get_by_role("button", name="Cancel", exact=True)
     dialog = page.get_by_role("dialog")
     button.focus()
@@ -91,36 +80,36 @@ def test_cancel_works_by_keyboard_and_escape_keeps_the_report_running(page: Page
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
     expect(button).to_be_focused()
-    assert server.report(report_id)["status"] == "running"
+    assert slow.report(report_id)["status"] == "running"
     page.keyboard.press("Enter")
     dialog.get_by_role("button", name="Cancel report").press("Enter")
-    server.wait_until(report_id, "cancelled", seconds=2)
+    slow.wait_until(report_id, "cancelled", seconds=2)
     wait_for_status(page, "cancelled", seconds=2)
 
 
-def test_an_open_page_follows_a_cancellation_from_elsewhere(page: Page, server: Server) -> None:
-    report_id = generate(page, server, "slow.slow")
+def test_an_open_page_follows_a_cancellation_from_elsewhere(page: Page, slow: Server) -> None:
+    report_id = generate(page, slow, "slow.slow")
     wait_for_rows(page, 1, seconds=10)
     page.get_by_role("button", name="Cancel", exact=True).click()
-    assert server.post(f"/api/v1/reports/{report_id}/cancellation").status_code == 200
+    assert slow.post(f"/api/v1/reports/{report_id}/cancellation").status_code == 200
     wait_for_status(page, "cancelled", seconds=3)
     expect(page.get_by_role("dialog")).to_have_count(0)
     until(page, "() => document.title", "Cancelled · slow.slow · Rowfall")
-    wait_for_rows(page, int(str(server.report(report_id)["rows"])))
-    assert len(rows_shown(page)) == server.report(report_id)["rows"]
+    wait_for_rows(page, int(str(slow.report(report_id)["rows"])))
+    assert len(rows_shown(page)) == slow.report(report_id)["rows"]
 
 
-def test_fifty_cancellations_at_once_are_all_answered_and_are_one(server: Server, slow: Path) -> None:
-    report_id = server.request("slow.slow")
-    server.wait_until(report_id, "running", rows=1_000)
+def test_fifty_cancellations_at_once_are_all_answered_and_are_one(slow: Server, files: Path) -> None:
+    report_id = slow.request("slow.slow")
+    slow.wait_until(report_id, "running", rows=1_000)
     address = f"/api/v1/reports/{report_id}/cancellation"
     with ThreadPoolExecutor(50) as people:
-        answers = list(people.map(lambda _: server.post(address), range(50)))
+        answers = list(people.map(lambda _: slow.post(address), range(50)))
     assert [answer.status_code for answer in answers] == [200] * 50
-    report = server.wait_until(report_id, "cancelled", seconds=2)
-    assert not is_being_read(slow)
-    assert server.report(report_id) == report
-    assert server.post(address).json()["finished_at"] == report["finished_at"]
+    report = slow.wait_until(report_id, "cancelled", seconds=2)
+    assert not is_being_read(files / "slow.db")
+    assert slow.report(report_id) == report
+    assert slow.post(address).json()["finished_at"] == report["finished_at"]
 
 
 def test_a_report_that_is_done_cannot_be_cancelled(page: Page, demo: Server, complaints: Complaints) -> None:

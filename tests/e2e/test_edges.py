@@ -1,9 +1,11 @@
 """Files that are empty, odd, broken or in use; and a person who asks for too much at once."""
 
+import math
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -17,7 +19,7 @@ from report_page import (
     wait_for_status,
 )
 from serving import Serve, Server
-from tables import Shown, create, select, shown, slow_views
+from tables import create, select, shown
 from watching import Complaints
 
 ODD_TABLES = (
@@ -75,6 +77,11 @@ SPECIAL = (
     "",
     None,
 )
+
+
+NUMBERS = (0, -1, 2**53 + 1, 2**63 - 1, -(2**63), 0.1, 1e300, -1.5e-300, 3.0, 1 / 3, math.inf, -math.inf)
+ODD_ROW = [f"cell {number}" for number in range(len(ODD_COLUMNS))]
+LINE_BREAKS = ("line\nfeed", "carriage\rreturn")
 
 
 def quoted(name: str) -> str:
@@ -149,141 +156,118 @@ def odd_tables(path: Path, names: Sequence[str]) -> Path:
     return path
 
 
-def names_that_generate(page: Page, server: Server) -> list[Shown]:
-    """The names that the tables hold, after a click on each in the list and on Generate."""
-    page.goto(server.url)
-    addresses = page.locator("a.card").evaluate_all("cards => cards.map(card => card.getAttribute('href'))")
-    names = []
-    for address in addresses:
-        page.goto(server.url)
-        page.locator(f'a.card[href="{address}"]').click()
+def odd_columns(path: Path) -> Path:
+    columns = ", ".join(f"{quoted(name)} TEXT" for name in ODD_COLUMNS)
+    script = f"""
+        CREATE TABLE odd ({columns});
+        CREATE VIEW twice AS SELECT 1 AS id, 2 AS id, 3 AS ID, 4 AS id;
+        CREATE TABLE broken ("line\nfeed");
+        INSERT INTO broken VALUES (1);
+    """
+    return create(path, script, {"odd": [ODD_ROW]})
+
+
+def odd_cells(path: Path) -> Path:
+    script = """
+        CREATE TABLE special (id INTEGER PRIMARY KEY, text TEXT);
+        CREATE TABLE number (id INTEGER PRIMARY KEY, value);
+        CREATE TABLE marked (id INTEGER PRIMARY KEY, value);
+        INSERT INTO marked VALUES (1, CAST(x'610062' AS TEXT)), (2, CAST(x'c3286f6bff' AS TEXT)),
+            (3, x'00ff10'), (4, zeroblob(100)), (5, x''), (6, replace(hex(zeroblob(5000000)), '0', 'x')),
+            (7, zeroblob(10000000));
+    """
+    return create(path, script, {"special": enumerate(SPECIAL), "number": enumerate(NUMBERS)})
+
+
+@pytest.fixture(scope="session")
+def odd(serve_all: Serve, files: Path) -> Server:
+    tables = odd_tables(files / "tables.db", (*ODD_TABLES, *LINE_BREAKS))
+    return serve_all(tables, odd_columns(files / "columns.db"), odd_cells(files / "cells.db"))
+
+
+def test_tables_with_odd_names_open_from_the_list_and_generate(page: Page, odd: Server) -> None:
+    for name in ODD_TABLES:
+        page.goto(odd.url)
+        page.locator(f'a.card[href="/datasets/tables.{quote(name, safe="")}"]').click()
         press_generate(page)
         wait_for_status(page, "done")
-        names += [row[1] for row in all_rows(page, 1)]
-    return names
+        assert all_rows(page, 1) == shown([(ODD_TABLES.index(name), name)])
 
 
-def test_tables_with_odd_names_open_from_the_list_and_generate(
-    page: Page, serve: Serve, tmp_path: Path
-) -> None:
-    server = serve(odd_tables(tmp_path / "odd.db", ODD_TABLES))
-    found = names_that_generate(page, server)
-    assert sorted(map(str, found)) == sorted(map(str, shown([ODD_TABLES])[0]))
-
-
-_LINE_BREAKS = pytest.mark.xfail(
+known_gap = pytest.mark.xfail(
     strict=True, reason="Browsers send every line break in a form as CR LF, so the name is not found."
 )
 
 
-@_LINE_BREAKS
-@pytest.mark.parametrize("name", ["line\nfeed", "carriage\rreturn"])
+@known_gap
+@pytest.mark.parametrize("name", LINE_BREAKS)
 def test_a_table_with_a_line_break_in_its_name_generates(
-    page: Page, serve: Serve, tmp_path: Path, complaints: Complaints, name: str
+    page: Page, odd: Server, complaints: Complaints, name: str
 ) -> None:
     complaints.allow("404")
-    server = serve(odd_tables(tmp_path / "odd.db", [name]))
-    page.goto(server.page_of(f"odd.{name}"))
-    with page.expect_response(f"{server.url}/reports") as answer:
+    page.goto(odd.page_of(f"tables.{name}"))
+    with page.expect_response(f"{odd.url}/reports") as answer:
         page.get_by_role("button", name="Generate").click()
     assert answer.value.status == 303
 
 
-@_LINE_BREAKS
+@known_gap
 def test_a_column_with_a_line_break_in_its_name_runs_again(
-    page: Page, serve: Serve, tmp_path: Path, complaints: Complaints
+    page: Page, odd: Server, complaints: Complaints
 ) -> None:
     complaints.allow("422")
-    create(tmp_path / "odd.db", 'CREATE TABLE odd ("line\nfeed"); INSERT INTO odd VALUES (1);')
-    server = serve(tmp_path / "odd.db")
-    generate(page, server, "odd.odd")
+    generate(page, odd, "columns.broken")
     wait_for_status(page, "done")
-    with page.expect_response(f"{server.url}/reports") as answer:
+    with page.expect_response(f"{odd.url}/reports") as answer:
         page.get_by_role("button", name="Run again").click()
     assert answer.value.status == 303
 
 
-def test_columns_with_odd_names_are_all_shown_under_their_names(
-    page: Page, serve: Serve, tmp_path: Path
-) -> None:
-    columns = ", ".join(f"{quoted(name)} TEXT" for name in ODD_COLUMNS)
-    row = [f"cell {number}" for number in range(len(ODD_COLUMNS))]
-    create(tmp_path / "odd.db", f"CREATE TABLE odd ({columns});", {"odd": [row]})
-    server = serve(tmp_path / "odd.db")
-    generate(page, server, "odd.odd")
+def test_columns_with_odd_names_are_all_shown_under_their_names(page: Page, odd: Server) -> None:
+    first = generate(page, odd, "columns.odd")
     wait_for_status(page, "done")
     headers = page.locator("#report-table th").evaluate_all("cells => cells.map(cell => cell.textContent)")
     assert headers == [name or "(no name)" for name in ODD_COLUMNS]
-    assert all_rows(page, 1) == [row]
+    assert all_rows(page, 1) == [ODD_ROW]
     page.get_by_role("button", name="Run again").click()
+    page.wait_for_url(lambda url: not url.endswith(first))
     wait_for_status(page, "done")
-    assert all_rows(page, 1) == [row]
+    assert all_rows(page, 1) == [ODD_ROW]
 
 
-def test_a_view_with_repeated_column_names_shows_each(page: Page, serve: Serve, tmp_path: Path) -> None:
-    create(tmp_path / "odd.db", "CREATE VIEW twice AS SELECT 1 AS id, 2 AS id, 3 AS ID, 4 AS id;")
-    generate(page, serve(tmp_path / "odd.db"), "odd.twice")
+def test_a_view_with_repeated_column_names_shows_each(page: Page, odd: Server) -> None:
+    generate(page, odd, "columns.twice")
     wait_for_status(page, "done")
     assert all_rows(page, 1) == [["1", "2", "3", "4"]]
 
 
-def test_special_characters_are_shown_exactly_as_stored(page: Page, serve: Serve, tmp_path: Path) -> None:
-    rows = [(number, text) for number, text in enumerate(SPECIAL)]
-    create(
-        tmp_path / "odd.db", "CREATE TABLE special (id INTEGER PRIMARY KEY, text TEXT);", {"special": rows}
-    )
-    generate(page, serve(tmp_path / "odd.db"), "odd.special")
+def test_special_characters_are_shown_exactly_as_stored(page: Page, odd: Server) -> None:
+    generate(page, odd, "cells.special")
     wait_for_status(page, "done")
-    live = all_rows(page, len(rows))
-    assert_same(live, shown(rows))
+    assert_same(all_rows(page, len(SPECIAL)), shown(enumerate(SPECIAL)))
     assert page.locator("#report-table script, #report-table h1").count() == 0
     page.reload()
-    assert_same(all_rows(page, len(rows)), shown(rows))
+    assert_same(all_rows(page, len(SPECIAL)), shown(enumerate(SPECIAL)))
 
 
-def test_numbers_are_shown_in_full(page: Page, serve: Serve, tmp_path: Path) -> None:
-    cells = (
-        0,
-        -1,
-        2**53 + 1,
-        2**63 - 1,
-        -(2**63),
-        0.1,
-        1e300,
-        -1.5e-300,
-        3.0,
-        1 / 3,
-        float("inf"),
-        -float("inf"),
-    )
-    rows = list(enumerate(cells))
-    create(tmp_path / "odd.db", "CREATE TABLE number (id INTEGER PRIMARY KEY, value);", {"number": rows})
-    generate(page, serve(tmp_path / "odd.db"), "odd.number")
+def test_numbers_are_shown_in_full(page: Page, odd: Server) -> None:
+    generate(page, odd, "cells.number")
     wait_for_status(page, "done")
-    assert_same(all_rows(page, len(rows)), shown(rows))
+    assert_same(all_rows(page, len(NUMBERS)), shown(enumerate(NUMBERS)))
 
 
-def test_cells_that_no_page_can_show_are_marked(page: Page, serve: Serve, tmp_path: Path) -> None:
-    path = create(
-        tmp_path / "odd.db",
-        """
-        CREATE TABLE cell (id INTEGER PRIMARY KEY, value);
-        INSERT INTO cell VALUES (1, CAST(x'610062' AS TEXT)), (2, CAST(x'c3286f6bff' AS TEXT)),
-            (3, x'00ff10'), (4, zeroblob(100)), (5, x''), (6, CAST(zeroblob(10000000) AS TEXT)),
-            (7, replace(CAST(zeroblob(5000000) AS TEXT), char(0), '<é')), (8, zeroblob(10000000));
-        UPDATE cell SET value = replace(hex(zeroblob(5000000)), '0', 'x') WHERE id = 6;
-        """,
-    )
-    generate(page, serve(path), "odd.cell")
+def test_cells_that_no_page_can_show_are_marked(page: Page, odd: Server) -> None:
+    generate(page, odd, "cells.marked")
     wait_for_status(page, "done")
-    cells = dict(tuple(row) for row in all_rows(page, 8))  # type: ignore[misc]
-    assert cells["1"] == "a␀b"
-    assert cells["2"] == ["undecodable", "\ufffd(ok\ufffd (not UTF-8)"]
-    assert cells["3"] == ["binary", "0x00ff10 (3 bytes)"]
-    assert cells["4"] == ["binary", f"0x{'00' * 16}… (100 bytes)"]
-    assert cells["5"][0] == "binary"
-    assert cells["6"] == ["cut", "x" * 32_768 + "… (cut at 32,768 characters)"]
-    assert cells["8"] == ["cut", f"0x{'00' * 16}… (cut at 32,768 bytes)"]
+    assert [row[1] for row in all_rows(page, 7)] == [
+        "a␀b",
+        ["undecodable", "\ufffd(ok\ufffd (not UTF-8)"],
+        ["binary", "0x00ff10 (3 bytes)"],
+        ["binary", f"0x{'00' * 16}… (100 bytes)"],
+        ["binary", "0x (0 bytes)"],
+        ["cut", "x" * 32_768 + "… (cut at 32,768 characters)"],
+        ["cut", f"0x{'00' * 16}… (cut at 32,768 bytes)"],
+    ]
 
 
 def corrupt(path: Path) -> None:
@@ -381,26 +365,23 @@ def test_reports_in_several_tabs_each_get_their_own_rows(page: Page, demo: Serve
 
 
 def test_the_sixth_report_at_once_is_refused_with_the_list_of_the_five(
-    page: Page, serve: Serve, tmp_path: Path, complaints: Complaints
+    page: Page, slow: Server, complaints: Complaints
 ) -> None:
     complaints.allow("429")
-    server = serve(slow_views(tmp_path / "slow.db"))
-    running = [server.request("slow.slow") for _ in range(5)]
-    page.goto(server.page_of("slow.slow"))
-    with page.expect_response(f"{server.url}/reports") as caught:
+    running = [slow.request("slow.slow") for _ in range(5)]
+    page.goto(slow.page_of("slow.slow"))
+    with page.expect_response(f"{slow.url}/reports") as caught:
         page.get_by_role("button", name="Generate").click()
     assert caught.value.status == 429
     assert int(caught.value.headers["retry-after"]) > 0
     expect(page.get_by_role("heading", name="Too many reports at once")).to_be_visible()
     for report_id in running:
         expect(page.locator(f'#reports a[href="/reports/{report_id}"]')).to_be_visible()
-    answer = server.post("/api/v1/reports", {"dataset": "slow.slow"})
+    answer = slow.post("/api/v1/reports", {"dataset": "slow.slow"})
     assert answer.status_code == 429
     assert int(answer.headers["retry-after"]) > 0
     assert sorted(answer.json()["running"]) == sorted(running)
 
-    server.post(f"/api/v1/reports/{running[0]}/cancellation")
-    server.wait_until(running[0], "cancelled", seconds=5)
-    assert server.post("/api/v1/reports", {"dataset": "slow.slow"}).status_code == 201
-    for report_id in running[1:]:
-        server.post(f"/api/v1/reports/{report_id}/cancellation")
+    slow.post(f"/api/v1/reports/{running[0]}/cancellation")
+    slow.wait_until(running[0], "cancelled", seconds=5)
+    assert slow.post("/api/v1/reports", {"dataset": "slow.slow"}).status_code == 201

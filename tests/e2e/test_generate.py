@@ -59,27 +59,24 @@ def test_the_rows_are_there_again_after_a_reload_in_a_second_tab_and_later(
     assert_same(all_rows(later, rows), first)
 
 
-def test_rows_stream_in_while_the_percentage_goes_up_in_the_tab(
-    page: Page, serve: Serve, tmp_path: Path
-) -> None:
-    server = serve(paced_table(tmp_path / "paced.db", rows=6_000))
+def test_rows_stream_in_while_the_percentage_goes_up_in_the_tab(page: Page, paced: Server) -> None:
     page.add_init_script(_DIARY)
-    generate(page, server, "paced.paced")
+    generate(page, paced, "long.paced")
     wait_for_status(page, "done")
-    wait_for_rows(page, 6_000)
+    wait_for_rows(page, 12_000)
     diary = page.evaluate("() => diary")
     assert diary["firstRows"] == "running"
     percents = [int(found[1]) for title in diary["titles"] if (found := re.match(r"(\d+) % · ", title))]
     assert percents == sorted(percents)
     assert len(set(percents) - {0, 100}) >= 2, diary
-    assert diary["titles"][-1] == "Done · paced.paced · Rowfall"
+    assert diary["titles"][-1] == "Done · long.paced · Rowfall"
     assert diary["values"][-1] == "100"
     assert "100" not in diary["values"][:-1]
     expect(page.get_by_role("progressbar", name="Progress")).to_have_attribute("aria-valuenow", "100")
     expect(page.get_by_role("status")).to_have_text("Done")
     assert_same(
         [row[:2] for row in rows_shown(page)],
-        [[str(number), f"row {number}"] for number in range(1, 6_001)],
+        [[str(number), f"row {number}"] for number in range(1, 12_001)],
     )
 
 
@@ -141,10 +138,9 @@ def test_a_complaint_would_be_noticed(page: Page, demo: Server, complaints: Comp
 
 @pytest.mark.parametrize("script", ["htmx.min.js", "hx-sse.min.js", "app.js"])
 def test_rows_come_even_if_a_script_of_the_page_is_slow_to_load(
-    page: Page, serve: Serve, tmp_path: Path, script: str
+    page: Page, paced: Server, script: str
 ) -> None:
-    server = serve(paced_table(tmp_path / "paced.db", rows=3_000))
     page.route(f"**/{script}*", lambda route: (time.sleep(0.3), route.continue_()))
-    generate(page, server, "paced.paced")
+    generate(page, paced, "short.paced")
     wait_for_status(page, "done", seconds=10)
     wait_for_rows(page, 3_000)

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
-from report_page import generate, press_generate, wait_for_rows, wait_for_status
-from serving import Serve, Server
-from tables import paced_table, slow_views
+from report_page import generate, wait_for_rows, wait_for_status
+from serving import Server
 from watching import Complaints, MakeContext
 
 LOOKS = {"light": (1280, 800), "dark": (1280, 800), "tablet": (820, 1180)}
@@ -42,13 +41,14 @@ def page(page: Page, look: str) -> Page:
     return page
 
 
-@pytest.fixture
-def server(serve: Serve, demo_file: Path, tmp_path: Path) -> Server:
-    return serve(f"noise={demo_file}", slow_views(tmp_path / "slow.db"))
-
-
 def test_every_page_fits_its_window(
-    page: Page, server: Server, look: str, browser_name: str, artefacts: Path, complaints: Complaints
+    page: Page,
+    demo: Server,
+    slow: Server,
+    look: str,
+    browser_name: str,
+    artefacts: Path,
+    complaints: Complaints,
 ) -> None:
     if browser_name == "firefox":  # there Playwright adds a style of its own for each screenshot
         complaints.allow("style-src-elem")
@@ -59,7 +59,7 @@ def test_every_page_fits_its_window(
         wide = page.evaluate("() => [document.documentElement.scrollWidth, innerWidth]")
         assert wide[0] <= wide[1], f"{name} scrolls sideways"
 
-    generate(page, server, "noise.recordings")
+    generate(page, demo, "noise.recordings")
     wait_for_status(page, "done")
     wait_for_rows(page, 23_453)
     show("done")
@@ -69,8 +69,8 @@ def test_every_page_fits_its_window(
             == "rgb(18, 22, 21)"
         )
 
-    report_id = generate(page, server, "slow.slow")
-    server.wait_until(report_id, "running", rows=1_000)
+    report_id = generate(page, slow, "slow.slow")
+    slow.wait_until(report_id, "running", rows=1_000)
     wait_for_rows(page, 1)
     show("running")
     page.get_by_role("button", name="Cancel", exact=True).click()
@@ -79,11 +79,11 @@ def test_every_page_fits_its_window(
     wait_for_status(page, "cancelled")
     show("cancelled")
 
-    generate(page, server, "noise.alarm")
+    generate(page, demo, "noise.alarm")
     wait_for_status(page, "done")
     show("empty")
     for name, path in (("index", "/"), ("dataset", "/datasets/noise.recordings"), ("history", "/reports")):
-        page.goto(f"{server.url}{path}")
+        page.goto(f"{demo.url}{path}")
         show(name)
 
 
@@ -99,10 +99,10 @@ class TestWithoutAMouse:
         pytest.fail(f"40 presses of Tab do not reach {selector}")
 
     def test_a_report_is_generated_scrolled_and_cancelled(
-        self, page: Page, server: Server, complaints: Complaints
+        self, page: Page, slow: Server, complaints: Complaints
     ) -> None:
         complaints.allow("Error in input stream")  # Firefox tells so when a page with a stream is left
-        page.goto(server.page_of("slow.slow"))
+        page.goto(slow.page_of("slow.slow"))
         self.tab_to(page, "form[action='/reports'] button")
         page.keyboard.press("Enter")
         page.wait_for_url(re.compile("/reports/[0-9a-f-]{36}"))
@@ -123,17 +123,15 @@ class TestWithoutAMouse:
         page.keyboard.press("Enter")
         wait_for_status(page, "cancelled", seconds=5)
 
-    def test_the_first_tab_leads_past_the_navigation(self, page: Page, server: Server) -> None:
-        page.goto(server.url)
+    def test_the_first_tab_leads_past_the_navigation(self, page: Page, demo: Server) -> None:
+        page.goto(demo.url)
         page.keyboard.press("Tab")
         expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
         expect(page.get_by_role("link", name="Skip to the content")).to_be_in_viewport()
 
-    def test_the_header_stays_while_the_rows_scroll(self, page: Page, serve: Serve, tmp_path: Path) -> None:
-        server = serve(paced_table(tmp_path / "paced.db", rows=2_000, work=10))
-        page.goto(server.page_of("paced.paced"))
-        press_generate(page)
-        wait_for_rows(page, 2_000)
+    def test_the_header_stays_while_the_rows_scroll(self, page: Page, paced: Server) -> None:
+        generate(page, paced, "short.paced")
+        wait_for_rows(page, 3_000)
         header = page.get_by_role("columnheader", name="name")
         before = header.bounding_box()
         page.locator("#report-scroll").hover()

@@ -9,23 +9,19 @@ from cutting_proxy import CuttingProxy
 from playwright.sync_api import Page, expect
 from report_page import all_rows, assert_same, generate, rows_shown, wait_for_rows, wait_for_status
 from serving import Serve, Server
-from tables import paced_table
 from watching import Complaints
 
 ROWS = 12_000
 
 
-@pytest.fixture
-def server(serve: Serve, tmp_path: Path) -> Server:
-    return serve(paced_table(tmp_path / "paced.db", ROWS))
+# What browsers and htmx write to the console when a connection breaks.
+BROKEN = ("net::", "NetworkError", "network error", "Failed to fetch", "htmx:", "Error in input stream")
 
 
 @pytest.fixture
-def line(server: Server, line_to: Callable[[Server], CuttingProxy], complaints: Complaints) -> CuttingProxy:
-    complaints.allow(
-        "net::", "NetworkError", "network error", "Failed to fetch", "htmx:", "Error in input stream"
-    )
-    return line_to(server)
+def line(paced: Server, line_to: Callable[[Server], CuttingProxy], complaints: Complaints) -> CuttingProxy:
+    complaints.allow(*BROKEN)
+    return line_to(paced)
 
 
 def assert_each_row_once(page: Page) -> None:
@@ -34,11 +30,11 @@ def assert_each_row_once(page: Page) -> None:
 
 
 def test_a_stream_that_is_cut_at_any_byte_goes_on_and_each_row_is_there_once(
-    page: Page, server: Server, line: CuttingProxy
+    page: Page, paced: Server, line: CuttingProxy
 ) -> None:
     # Before the head, in it, just after it, in the first chunk or in a later one.
     line.budgets.extend([700, 10, 30_000, 150_000, 90_001, 0, 260_000, 50])
-    generate(page, server, "paced.paced", origin=line.url)
+    generate(page, paced, "long.paced", origin=line.url)
     wait_for_status(page, "done", seconds=60)
     assert_each_row_once(page)
     assert not line.budgets
@@ -48,29 +44,29 @@ def test_a_stream_that_is_cut_at_any_byte_goes_on_and_each_row_is_there_once(
 
 
 def test_connections_that_break_while_rows_come_are_made_again(
-    page: Page, server: Server, line: CuttingProxy
+    page: Page, paced: Server, line: CuttingProxy
 ) -> None:
-    report_id = generate(page, server, "paced.paced", origin=line.url)
+    report_id = generate(page, paced, "long.paced", origin=line.url)
     for rows in (1_000, 4_000, 7_000, 10_000):
-        server.wait_until(report_id, "running", rows=rows)
+        paced.wait_until(report_id, "running", rows=rows)
         line.cut()
     wait_for_status(page, "done", seconds=60)
     assert_each_row_once(page)
 
 
 def test_the_page_says_that_the_line_is_down_until_it_is_up_again(
-    page: Page, server: Server, line: CuttingProxy
+    page: Page, paced: Server, line: CuttingProxy
 ) -> None:
     banner = page.locator("#report-connection")
-    report_id = generate(page, server, "paced.paced", origin=line.url)
+    report_id = generate(page, paced, "long.paced", origin=line.url)
     wait_for_rows(page, 1_000)
-    server.wait_until(report_id, "running", rows=2_000)
+    paced.wait_until(report_id, "running", rows=2_000)
     expect(banner).to_be_hidden()
     line.down()
     expect(banner).to_be_visible(timeout=5_000)
     expect(banner).to_contain_text("The connection is lost. Rowfall is trying to reconnect")
     assert page.evaluate("() => document.querySelectorAll('#report-rows tr').length") >= 1_000
-    server.wait_until(report_id, "done")  # the report needs no viewer
+    paced.wait_until(report_id, "done")  # the report needs no viewer
     assert page.locator("#report-status").get_attribute("data-status") == "running"
     line.up()
     banner.get_by_role("button", name="Retry").click()
@@ -80,11 +76,11 @@ def test_the_page_says_that_the_line_is_down_until_it_is_up_again(
 
 
 def test_a_stream_that_was_dead_from_the_start_is_made_by_retry(
-    page: Page, server: Server, line: CuttingProxy
+    page: Page, paced: Server, line: CuttingProxy
 ) -> None:
     line.refuses_streams = True
     banner = page.locator("#report-connection")
-    generate(page, server, "paced.paced", origin=line.url)
+    generate(page, paced, "long.paced", origin=line.url)
     expect(banner).to_be_visible(timeout=5_000)
     expect(banner).to_contain_text("The server does not answer.")
     line.refuses_streams = False
@@ -96,9 +92,9 @@ def test_a_stream_that_was_dead_from_the_start_is_made_by_retry(
     assert_each_row_once(page)
 
 
-def test_a_line_that_went_silent_is_noticed(page: Page, server: Server, line: CuttingProxy) -> None:
+def test_a_line_that_went_silent_is_noticed(page: Page, paced: Server, line: CuttingProxy) -> None:
     page.clock.install()
-    generate(page, server, "paced.paced", origin=line.url)
+    generate(page, paced, "long.paced", origin=line.url)
     wait_for_rows(page, 1_000)
     line.silence()
     page.clock.run_for(41_000)
@@ -106,11 +102,11 @@ def test_a_line_that_went_silent_is_noticed(page: Page, server: Server, line: Cu
 
 
 def test_a_first_answer_that_is_not_the_stream_is_noticed(
-    page: Page, server: Server, line: CuttingProxy
+    page: Page, paced: Server, line: CuttingProxy
 ) -> None:
     page.clock.install()
     line.budgets.append(10)  # Chromium takes "HTTP/1.1 2" for an empty page
-    generate(page, server, "paced.paced", origin=line.url)
+    generate(page, paced, "long.paced", origin=line.url)
     for _ in range(60):
         page.clock.run_for(1_000)
         page.wait_for_timeout(20)
@@ -120,12 +116,11 @@ def test_a_first_answer_that_is_not_the_stream_is_noticed(
 
 
 def test_a_report_goes_on_after_the_server_was_killed(
-    page: Page, server: Server, complaints: Complaints
+    page: Page, serve: Serve, files: Path, paced: Server, complaints: Complaints
 ) -> None:
-    complaints.allow(
-        "net::", "NetworkError", "network error", "Failed to fetch", "htmx:", "Error in input stream"
-    )
-    report_id = generate(page, server, "paced.paced")
+    complaints.allow(*BROKEN)
+    server = serve(files / "long.db")
+    report_id = generate(page, server, "long.paced")
     wait_for_rows(page, 1_000)
     before = server.wait_until(report_id, "running", rows=4_000)
     server.kill()
