@@ -45,8 +45,10 @@ async def create(
     if unknown:
         raise InvalidRequest(f"{', '.join(unknown)}: filters and sorting are not available yet.")
     columns = [str(name) for name in form.getall("col", [])]
+    # Browsers send each line break of a form's field as CR LF; in the query a name stays as it is.
+    dataset = request.query_params.get("dataset") or str(form.get("dataset", ""))
     try:
-        report = await reports.request(user, str(form.get("dataset", "")), columns)
+        report = await reports.request(user, dataset, columns)
     except TooManyReports as error:
         return answer(request, error, await store.running(user.account), **{"Retry-After": RETRY_SECONDS})
     return Redirect(f"/reports/{report.id}", status_code=303)

@@ -1,6 +1,6 @@
 """Browsers, and servers for them. The same tests run on Chromium and on Firefox; WebKit has its own file.
 
-A browser that is missing fails the run, unless it is left out by name: `--without webkit`, or
+A browser that is missing fails the run, unless it is left out by name: `--without=webkit`, or
 ROWFALL_TESTS_WITHOUT=webkit,firefox.
 """
 

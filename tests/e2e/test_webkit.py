@@ -33,7 +33,7 @@ def webkit(
     browsers = sorted(Path("/").glob(_BROWSERS.lstrip("/")))
     if not driver or not browsers:
         pytest.fail(
-            "There is no WebKit: apt install webkit2gtk-driver xvfb, or leave it out: --without webkit"
+            "There is no WebKit: apt install webkit2gtk-driver xvfb, or leave it out: --without=webkit"
         )
     monkeypatch.setenv("DISPLAY", display)
     monkeypatch.setenv("WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS", "1")  # it does not start as root with it
