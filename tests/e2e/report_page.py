@@ -60,9 +60,19 @@ def wait_for_chunks(page: Page, count: int, seconds: float = 30) -> None:
     until(page, _CHUNKS, [str(number) for number in range(1, count + 1)], seconds)
 
 
+def wait_for_first_rows(page: Page) -> None:
+    """Until there are rows, however many have come by then."""
+    until(page, "() => document.querySelector('#report-rows tr') !== null", True, 30)
+
+
 def wait_for_rows(page: Page, count: int, seconds: float = 30) -> None:
     """Until the chunks of so many rows are there."""
     wait_for_chunks(page, -(-count // CHUNK_ROWS), seconds)
+
+
+def attribute(page: Page, selector: str, name: str) -> str:
+    script = "([selector, name]) => document.querySelector(selector).getAttribute(name)"
+    return str(page.evaluate(script, [selector, name]))
 
 
 def scroll_to(page: Page, place: str) -> None:

@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
-from report_page import all_rows, assert_same, generate, rows_shown, until, wait_for_rows, wait_for_status
+from report_page import (
+    all_rows,
+    assert_same,
+    generate,
+    rows_shown,
+    until,
+    wait_for_first_rows,
+    wait_for_rows,
+    wait_for_status,
+)
 from serving import Server
 from watching import Complaints
 
@@ -89,7 +98,7 @@ def test_cancel_works_by_keyboard_and_escape_keeps_the_report_running(page: Page
 
 def test_an_open_page_follows_a_cancellation_from_elsewhere(page: Page, slow: Server) -> None:
     report_id = generate(page, slow, "slow.slow")
-    wait_for_rows(page, 1, seconds=10)
+    wait_for_first_rows(page)
     page.get_by_role("button", name="Cancel", exact=True).click()
     assert slow.post(f"/api/v1/reports/{report_id}/cancellation").status_code == 200
     wait_for_status(page, "cancelled", seconds=3)

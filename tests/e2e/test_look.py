@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
-from report_page import generate, wait_for_rows, wait_for_status
+from report_page import generate, wait_for_first_rows, wait_for_rows, wait_for_status
 from serving import Server
 from watching import Complaints, MakeContext
 
@@ -71,7 +71,7 @@ def test_every_page_fits_its_window(
 
     report_id = generate(page, slow, "slow.slow")
     slow.wait_until(report_id, "running", rows=1_000)
-    wait_for_rows(page, 1)
+    wait_for_first_rows(page)
     show("running")
     page.get_by_role("button", name="Cancel", exact=True).click()
     show("cancel")
@@ -103,10 +103,10 @@ class TestWithoutAMouse:
     ) -> None:
         complaints.allow("Error in input stream")  # Firefox tells so when a page with a stream is left
         page.goto(slow.page_of("slow.slow"))
-        self.tab_to(page, "form[action='/reports'] button")
+        self.tab_to(page, "form[action^='/reports'] button")
         page.keyboard.press("Enter")
         page.wait_for_url(re.compile("/reports/[0-9a-f-]{36}"))
-        wait_for_rows(page, 1)
+        wait_for_first_rows(page)
         self.tab_to(page, "#report-actions button")
         self.tab_to(page, "#report-scroll")
         outline = page.locator("#report-scroll").evaluate(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cutting_proxy import CuttingProxy
 from playwright.sync_api import Page, expect
-from report_page import all_rows, assert_same, generate, rows_shown, wait_for_rows, wait_for_status
+from report_page import all_rows, assert_same, generate, rows_shown, wait_for_first_rows, wait_for_status
 from serving import Serve, Server
 from watching import Complaints
 
@@ -59,7 +59,7 @@ def test_the_page_says_that_the_line_is_down_until_it_is_up_again(
 ) -> None:
     banner = page.locator("#report-connection")
     report_id = generate(page, paced, "long.paced", origin=line.url)
-    wait_for_rows(page, 1_000)
+    wait_for_first_rows(page)
     paced.wait_until(report_id, "running", rows=2_000)
     expect(banner).to_be_hidden()
     line.down()
@@ -95,7 +95,7 @@ def test_a_stream_that_was_dead_from_the_start_is_made_by_retry(
 def test_a_line_that_went_silent_is_noticed(page: Page, paced: Server, line: CuttingProxy) -> None:
     page.clock.install()
     generate(page, paced, "long.paced", origin=line.url)
-    wait_for_rows(page, 1_000)
+    wait_for_first_rows(page)
     line.silence()
     page.clock.run_for(41_000)
     expect(page.locator("#report-connection")).to_be_visible()
@@ -121,7 +121,7 @@ def test_a_report_goes_on_after_the_server_was_killed(
     complaints.allow(*BROKEN)
     server = serve(files / "long.db")
     report_id = generate(page, server, "long.paced")
-    wait_for_rows(page, 1_000)
+    wait_for_first_rows(page)
     before = server.wait_until(report_id, "running", rows=4_000)
     server.kill()
     expect(page.locator("#report-connection")).to_be_visible(timeout=5_000)
