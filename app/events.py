@@ -8,16 +8,23 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from itertools import takewhile
+
+from markupsafe import Markup
 
 from app import hints
 from app.fragments import Fragments
 from app.hints import Hints
-from app.model import Report
+from app.model import Extent, Report
+from app.pages import Page
 from app.report_store import ReportStore
 from app.spool import Spool
 
 _POLL_SECONDS = 1.0  # hints come at once; this finds what another process wrote
 _READ_CHUNKS = 4  # read at once for a viewer that is behind
+_PLACEHOLDERS = 50  # told at once to such a viewer
+_PROGRESS_SECONDS = 0.25  # between messages that bring no chunk
+_SPEECH_SECONDS = 5.0  # between changes of what screen readers read out, while the status stays the same
 
 PING = b"event: ping\ndata: \n\n"
 END = b"event: end\ndata: \n\n"
@@ -67,9 +74,12 @@ class Events:
         self._stopping = True
         self._hints.notify_all()
 
-    async def follow(self, report_id: str, position: Position) -> AsyncIterator[bytes]:
-        """Messages from after `position` to the final status; then `event: end`."""
-        viewer = _Viewer(position)
+    async def follow(self, report_id: str, position: Position, page: Page) -> AsyncIterator[bytes]:
+        """Messages from after `position` to the final status; then `event: end`.
+
+        Chunks of other pages than `page` are not sent, only how far the report is.
+        """
+        viewer = _Viewer(position, page)
         with self._hints.listen(hints.chunks(report_id)) as hint:
             while not self._stopping:
                 hint.clear()
@@ -83,6 +93,8 @@ class Events:
                 if viewer.finished:
                     yield END
                     return
+                if viewer.full:  # only the progress is left to tell
+                    await asyncio.sleep(_PROGRESS_SECONDS)
                 await hint.wait(min(_POLL_SECONDS, self._ping_seconds - viewer.silent_seconds()))
                 if viewer.silent_seconds() >= self._ping_seconds:
                     viewer.touch()
@@ -90,46 +102,90 @@ class Events:
 
     async def _news(self, viewer: "_Viewer", report: Report) -> AsyncIterator[bytes]:
         """What the viewer has not seen yet; `report` is as it stood when it was last read."""
+        if viewer.position.generation != report.generation:
+            if viewer.position.generation:
+                yield message(self._fragments.event(report, page=viewer.page, reset=True))
+            viewer.begin(report.generation)
         position = viewer.position
-        if position.generation != report.generation:
-            if position.generation:
-                yield message(self._fragments.event(report, reset=True))
-            position.generation, position.number = report.generation, 0
         while viewer.lacks_chunks(report) and not self._stopping:
-            chunks = await self._spool.read(report.id, position.generation, position.number, _READ_CHUNKS)
+            chunks = await self._chunks(viewer, report)
             if not chunks:
-                return  # a new generation began meanwhile; the next look at the report tells
-            for chunk in chunks:
-                position.number = chunk.number
-                yield message(self._fragments.event(report, chunk), position)
-            viewer.sees(report)
+                break
+            for extent, rows in chunks:
+                position.number = extent.number
+                yield message(self._event(viewer, report, rows, first=extent.number == 1), position)
             if position.number < report.chunks:  # far behind: the progress is the runner's, so look again
                 report = await self._store.get(report.id) or report
-        if viewer.sees(report):
-            yield message(self._fragments.event(report))
         # A generation that began meanwhile is for the next look.
         same = position.generation == report.generation
         viewer.finished = report.status.final and same and not viewer.lacks_chunks(report)
+        if viewer.sees(report):
+            yield message(self._event(viewer, report))
+
+    async def _chunks(self, viewer: "_Viewer", report: Report) -> list[tuple[Extent, Markup]]:
+        """The next chunks of the viewer's page, as rows or placeholders; none at the end of the page."""
+        position, page = viewer.position, viewer.page
+        found = await self._spool.extents(
+            report.id, position.generation, page, position.number, _PLACEHOLDERS
+        )
+        # What was appended since the report was read waits: its widths may not be known yet.
+        extents = [extent for extent in found if extent.number <= report.chunks]
+        if not extents:
+            viewer.full = True
+            return []
+        if not page.live(extents[0]):
+            far = takewhile(lambda extent: not page.live(extent), extents)
+            return [(extent, self._fragments.placeholder(report, extent)) for extent in far]
+        before = extents[0].number - 1
+        near = await self._spool.read(report.id, position.generation, before, _READ_CHUNKS)
+        return [
+            (chunk.extent, self._fragments.chunk(report, chunk))
+            for chunk in near
+            if chunk.number <= report.chunks and page.holds(chunk.extent) and page.live(chunk.extent)
+        ]
+
+    def _event(
+        self, viewer: "_Viewer", report: Report, rows: Markup | None = None, *, first: bool = False
+    ) -> str:
+        viewer.sees(report)
+        return self._fragments.event(report, rows, page=viewer.page, first=first, spoken=viewer.heard(report))
 
 
 class _Viewer:
-    """Where one stream is."""
+    """Where one stream is, and what it was sent last."""
 
-    def __init__(self, position: Position) -> None:
+    def __init__(self, position: Position, page: Page) -> None:
         self.position = position
+        self.page = page
         self.finished = False
+        self.full = False  # no more chunks belong to the page
         self._seen: object = None
+        self._heard: Report | None = None
+        self._heard_at = 0.0
         self.touch()
 
+    def begin(self, generation: int) -> None:
+        self.position = Position(generation, 0)
+        self.full = False
+
     def lacks_chunks(self, report: Report) -> bool:
-        """Whether there are more chunks of this viewer's generation."""
-        return self.position.generation == report.generation and self.position.number < report.chunks
+        """Whether there are more chunks of this viewer's generation for its page."""
+        position = self.position
+        return position.generation == report.generation and position.number < report.chunks and not self.full
 
     def sees(self, report: Report) -> bool:
         """Whether the report's progress differs from what this viewer was sent last."""
         state = (report.status, report.rows, report.total, report.total_kind, report.notes)
         news, self._seen = state != self._seen, state
         return news
+
+    def heard(self, report: Report) -> Report:
+        """The report as it may be read out now: a new status at once, else as it was some seconds ago."""
+        now = asyncio.get_running_loop().time()
+        same = self._heard is not None and self._heard.status is report.status
+        if self._heard is None or not same or now - self._heard_at >= _SPEECH_SECONDS:
+            self._heard, self._heard_at = report, now
+        return self._heard
 
     def touch(self) -> None:
         self._sent_at = asyncio.get_running_loop().time()

@@ -10,14 +10,15 @@ from markupsafe import Markup
 from app import render
 from app.codec import decode
 from app.layout import ROW_HEIGHT
-from app.model import Chunk, Report
+from app.model import Chunk, Extent, Report
+from app.pages import Page
 
+_WHOLE = Page()
 _CACHE_BYTES = 16 * 2**20  # about 80 chunks of 200 KB: viewers of one report are rarely further apart
 
 
 class Fragments:
-    def __init__(self, environment: Environment, page_chunks: int) -> None:
-        self.page_chunks = page_chunks
+    def __init__(self, environment: Environment) -> None:
         self._chunk = environment.get_template("reports/_chunk.html")
         self._placeholder = environment.get_template("reports/_placeholder.html")
         self._event = environment.get_template("reports/_event.html")
@@ -27,41 +28,61 @@ class Fragments:
         self._lock = threading.Lock()
 
     def chunk(self, report: Report, chunk: Chunk) -> Markup:
-        """The rows of a chunk as one element; a line of HTML for each block of 100 rows."""
+        """The rows of a chunk as one element; a line of HTML for each block of 100 rows.
+
+        It holds its placeholder as a template, so that a page can empty it again.
+        """
         key = (report.id, chunk.generation, chunk.number)
         with self._lock:
             html = self._rendered.get(key)
         if html is None:
             lines = render.blocks(decode(chunk.payload), chunk.first_row)
-            html = self._chunk.render(report=report, chunk=chunk, blocks=[Markup(line) for line in lines])
+            html = self._chunk.render(
+                report=report,
+                chunk=chunk,
+                placeholder=self.placeholder(report, chunk.extent, spare=True),
+                blocks=[Markup(line) for line in lines],
+            )
             with self._lock:
                 if len(html) <= _CACHE_BYTES:
                     self._rendered[key] = html
         return Markup(html)
 
-    def placeholder(self, report: Report, number: int, rows: int) -> Markup:
-        """An element of the chunk's height that loads the chunk when it comes near the viewport."""
-        return Markup(self._placeholder.render(report=report, number=number, height=rows * ROW_HEIGHT))
+    def placeholder(self, report: Report, extent: Extent, *, spare: bool = False) -> Markup:
+        """An element of the chunk's height that loads the chunk when it comes near the viewport.
 
-    def live_chunk(self, report: Report, chunk: Chunk) -> Markup:
-        """What a stream sends for a chunk: its rows, or past the page's bound a placeholder."""
-        if chunk.number > self.page_chunks:
-            return self.placeholder(report, chunk.number, chunk.rows)
-        return self.chunk(report, chunk)
+        A spare one, inside the chunk that it may replace, has no number of its own.
+        """
+        height = extent.rows * ROW_HEIGHT
+        return Markup(self._placeholder.render(report=report, extent=extent, height=height, spare=spare))
 
-    def page(self, report: Report, first: Sequence[Chunk], sizes: Sequence[tuple[int, int]]) -> Markup:
-        """All chunks of a page: `first` as rows, the others of `sizes` (number, rows) as placeholders."""
-        shown = {chunk.number: chunk for chunk in first}
+    def page(self, report: Report, extents: Sequence[Extent], shown: Chunk | None) -> Markup:
+        """All chunks of a page: `shown` as rows, the others as placeholders."""
         return Markup("\n").join(
-            self.chunk(report, shown[number]) if number in shown else self.placeholder(report, number, rows)
-            for number, rows in sizes
+            self.chunk(report, shown)
+            if shown and shown.number == extent.number
+            else self.placeholder(report, extent)
+            for extent in extents
         )
 
-    def event(self, report: Report, chunk: Chunk | None = None, *, reset: bool = False) -> str:
-        """The HTML of one message: partials for the chunk, the progress, the status and the actions."""
-        rows = None if chunk is None else self.live_chunk(report, chunk)
-        first = chunk is not None and chunk.number == 1
-        return self._event.render(report=report, rows=rows, first=first, reset=reset)
+    def event(
+        self,
+        report: Report,
+        rows: Markup | None = None,
+        *,
+        page: Page = _WHOLE,
+        first: bool = False,
+        reset: bool = False,
+        spoken: Report | None = None,
+    ) -> str:
+        """The HTML of one message: partials for the progress, and for what else is new.
+
+        `rows` is what comes to the end of the table, `first` says that the columns' widths are known now,
+        `spoken` is the report as the status tells it: screen readers read that out with each change.
+        """
+        return self._event.render(
+            report=report, page=page, rows=rows, first=first, reset=reset, spoken=spoken or report
+        )
 
     def gone(self) -> str:
         """The HTML of the last message about a report that was deleted."""

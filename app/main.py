@@ -22,6 +22,7 @@ from app.database import Database
 from app.events import Events
 from app.fragments import Fragments
 from app.hints import Hints
+from app.pages import Pages
 from app.report_store import ReportStore
 from app.reports import Reports
 from app.routes import api, datasets, ops, problems, reports, session, stream
@@ -58,6 +59,7 @@ class Parts:
     reports: Reports
     sessions: Sessions
     fragments: Fragments
+    pages: Pages
     events: Events
 
 
@@ -103,16 +105,17 @@ def _only_server(database: Database) -> Iterator[bool]:
 def _assemble(settings: Settings, sources: Sequence[Source], database: Database) -> Parts:
     catalog = Catalog(sources, settings.query)
     store, spool, wake = ReportStore(database), Spool(database), Hints()
-    fragments = Fragments(environment(), settings.page_chunks)
+    fragments = Fragments(environment())
     return Parts(
         settings=settings,
         catalog=catalog,
         store=store,
         spool=spool,
         wake=wake,
-        reports=Reports(store, catalog, wake, settings.reports_per_user),
+        reports=Reports(store, spool, catalog, wake, settings.reports_per_user),
         sessions=Sessions(database, settings.session_days),
         fragments=fragments,
+        pages=Pages(settings.page_rows, settings.page_chunks),
         events=Events(store, spool, fragments, wake, settings.ping_seconds),
     )
 

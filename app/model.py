@@ -63,6 +63,7 @@ class Column:
     declared: str = ""  # the type as the database spells it, "" if it has none
     width: int = 0  # pixels on the page, from the first chunk's content; 0 until then
     right: bool = False  # shown aligned right: the first chunk's cells were numbers
+    fixed: bool = False  # a person chose the width
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,15 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Extent:
+    """Where a chunk lies in its report."""
+
+    number: int
+    first_row: int  # of the report, from 1
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """Up to 1,000 rows of a report in the spool, numbered from 1 within a generation."""
 
@@ -165,3 +175,7 @@ class Chunk:
     first_row: int  # of the report, from 1
     rows: int
     payload: bytes = field(repr=False)
+
+    @property
+    def extent(self) -> Extent:
+        return Extent(self.number, self.first_row, self.rows)

@@ -17,6 +17,7 @@ _ATTEMPTS = 4  # claims without a new chunk before a report is given up
 _ABANDONED = "Reading broke off four times in a row without a new row. The rows read before that are kept."
 _LOST = "Another owner reads this report now, or it is over."
 
+_by_id = report.c.id == bindparam("report_id")
 _row = (*report.c, now().label("read_at"))
 _queued = report.c.status == Status.QUEUED
 _running = report.c.status == Status.RUNNING
@@ -24,7 +25,7 @@ _expired = and_(_running, report.c.lease_until < now())
 _lease_end = now() + bindparam("lease_seconds", type_=Double)
 _over = {"slot": None, "lease_owner": None, "lease_until": 0, "finished_at": now()}
 
-_GET = select(*_row).where(report.c.id == bindparam("report_id"))
+_GET = select(*_row).where(_by_id)
 _LATEST = (
     select(*_row)
     .where(report.c.owner == bindparam("of_owner"))
@@ -72,6 +73,7 @@ _RELEASE_ALL = update(report).where(ACTIVE, _running).values(lease_until=0)
 
 _SET = update(report).where(HELD).returning(report.c.id)
 _SET_COLUMNS = _SET.values(columns=bindparam("new_columns"))
+_SET_WIDTHS = update(report).where(_by_id).values(columns=bindparam("new_columns"))
 _SET_TOTAL = _SET.values(total=bindparam("new_total"), total_kind=bindparam("new_kind"))
 _NOTES = select(report.c.notes).where(HELD).with_for_update()
 _SET_NOTES = _SET.values(notes=bindparam("new_notes"))
@@ -93,13 +95,13 @@ _FINISH_DONE = _FINISH.values(total=report.c.rows, total_kind="exact")
 
 _CANCEL_QUEUED = (
     update(report)
-    .where(report.c.id == bindparam("report_id"), _queued)
+    .where(_by_id, _queued)
     .values(status=Status.CANCELLED, cancel_requested=True, **_over)
     .returning(*_row)
 )
 _CANCEL_RUNNING = (
     update(report)
-    .where(report.c.id == bindparam("report_id"), _running, report.c.cancel_requested.is_(False))
+    .where(_by_id, _running, report.c.cancel_requested.is_(False))
     .values(cancel_requested=True)
     .returning(*_row)
 )
@@ -161,8 +163,7 @@ class ReportStore:
 
     async def heartbeat(self, lease: Lease, lease_seconds: float) -> bool:
         """Renews the lease; True if the report's cancellation was requested."""
-        requested: bool = await self._as_owner(_HEARTBEAT, lease, lease_seconds=lease_seconds)
-        return requested
+        return bool(await self._as_owner(_HEARTBEAT, lease, lease_seconds=lease_seconds))
 
     async def release(self, lease: Lease) -> None:
         """A graceful stop: another node may claim the report at once, and this attempt does not count."""
@@ -176,6 +177,11 @@ class ReportStore:
 
     async def set_columns(self, lease: Lease, columns: tuple[Column, ...]) -> None:
         await self._as_owner(_SET_COLUMNS, lease, new_columns=msgspec.to_builtins(columns))
+
+    async def set_widths(self, report_id: str, columns: tuple[Column, ...]) -> None:
+        values = {"report_id": report_id, "new_columns": msgspec.to_builtins(columns)}
+        async with self._database.write() as connection:
+            await connection.execute(_SET_WIDTHS, values)
 
     async def set_total(self, lease: Lease, total: int | None, total_kind: str) -> None:
         await self._as_owner(_SET_TOTAL, lease, new_total=total, new_kind=total_kind)

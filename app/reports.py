@@ -1,21 +1,27 @@
 """The rules on reports: who may request, see and cancel one, and when."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import uuid_utils
 
-from app import hints
+from app import hints, layout
 from app.catalog import Catalog
+from app.codec import decode
 from app.errors import Conflict, InvalidRequest, TooManyReports
 from app.hints import Hints
 from app.model import Dataset, Report, Spec, Status
 from app.permissions import User, require_read, require_report
 from app.report_store import ReportStore
+from app.spool import Spool
 
 
 class Reports:
-    def __init__(self, store: ReportStore, catalog: Catalog, wake: Hints, per_user: int) -> None:
+    def __init__(
+        self, store: ReportStore, spool: Spool, catalog: Catalog, wake: Hints, per_user: int
+    ) -> None:
         self._store = store
+        self._spool = spool
         self._catalog = catalog
         self._hints = wake
         self._per_user = per_user
@@ -47,6 +53,17 @@ class Reports:
     async def get(self, user: User, report_id: str) -> Report:
         """Raises NotFound if there is no such report of this user."""
         return require_report(user, report_id, await self._store.get(report_id))
+
+    async def set_widths(self, user: User, report_id: str, widths: Sequence[str] | None) -> None:
+        """Fixes the columns' widths in pixels; None measures them anew. Raises NotFound, InvalidRequest."""
+        report = await self.get(user, report_id)
+        if widths is None:
+            first = await self._spool.chunk(report.id, report.generation, 1)
+            free = [replace(column, fixed=False) for column in report.columns]
+            columns = layout.measured(free, decode(first.payload) if first else ())
+        else:
+            columns = layout.fixed(report.columns, widths)
+        await self._store.set_widths(report.id, columns)
 
     async def cancel(self, user: User, report_id: str) -> Report:
         """Asks the runner to stop; asking again changes nothing. Raises NotFound or Conflict."""

@@ -46,8 +46,11 @@ class Settings(BaseSettings):
     ] = "accounts"
     chunk_rows: Annotated[int, Field(ge=1, le=10_000, description="Rows of a chunk.")] = 1000
     page_chunks: Annotated[
-        int, Field(ge=1, description="Chunks a page receives live; later ones load when scrolled to.")
+        int, Field(ge=1, description="Chunks whose rows a page holds at once; the others load when near.")
     ] = 20
+    page_rows: Annotated[
+        int, Field(ge=1, le=600_000, description="Rows after which a report goes on on its next page.")
+    ] = 500_000
     reports_per_user: Annotated[int, Field(ge=1, description="Running and queued reports of one person.")] = 5
     running_reports: Annotated[int, Field(ge=1, description="Reports this process runs at once.")] = 10
     report_timeout: Annotated[float, Field(gt=0, description="Seconds a report may run.")] = 300

@@ -10,7 +10,8 @@ from sqlalchemy import BigInteger, Double, LargeBinary, Row, Select, bindparam, 
 from app.codec import CODEC
 from app.database import Database, now
 from app.errors import LeaseLost
-from app.model import Chunk, Lease
+from app.model import Chunk, Extent, Lease
+from app.pages import Page
 from app.schema import HELD, chunk, held, report
 
 _CHECKPOINT = (
@@ -45,7 +46,17 @@ _AFTER = (
 _NUMBERED = _CHUNK.where(chunk.c.number == bindparam("which"))
 # Walks back from the last chunk without touching payloads: 10 ms for the first of 4,000 chunks.
 _LAST_FROM = _CHUNK.where(chunk.c.first_row <= bindparam("row")).order_by(chunk.c.number.desc()).limit(1)
-_SIZES = select(chunk.c.number, chunk.c.rows).where(*_of_generation).order_by(chunk.c.number)
+_EXTENTS = (
+    select(chunk.c.number, chunk.c.first_row, chunk.c.rows)
+    .where(
+        *_of_generation,
+        chunk.c.number > bindparam("after"),
+        chunk.c.first_row.between(bindparam("from_row"), bindparam("to_row")),
+    )
+    .order_by(chunk.c.number)
+    .limit(bindparam("at_most"))
+)
+_LAST_ROW, _ALL = 2**62, 2**31 - 1
 
 
 class Spool:
@@ -83,11 +94,20 @@ class Spool:
         found = await self._first(_LAST_FROM, values)
         return _chunk(found) if found and row < found.first_row + found.rows else None
 
-    async def chunk_sizes(self, report_id: str, generation: int) -> list[tuple[int, int]]:
-        """(number, rows) of each chunk, in order."""
-        values = {"of_report": report_id, "of_generation": generation}
+    async def extents(
+        self, report_id: str, generation: int, page: Page, after: int = 0, limit: int = _ALL
+    ) -> list[Extent]:
+        """Where the page's chunks with a number above `after` lie, in order; no payload is read."""
+        values = {
+            "of_report": report_id,
+            "of_generation": generation,
+            "after": after,
+            "from_row": page.first_row,
+            "to_row": page.last_row or _LAST_ROW,
+            "at_most": limit,
+        }
         async with self._database.read() as connection:
-            return [(number, rows) for number, rows in await connection.execute(_SIZES, values)]
+            return [Extent(*row) for row in await connection.execute(_EXTENTS, values)]
 
     async def _first(self, statement: Select[Any], values: dict[str, object]) -> Row[*tuple[Any, ...]] | None:
         async with self._database.read() as connection:

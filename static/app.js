@@ -53,7 +53,7 @@ function follow(stream) {
     const { message, waitUntil } = event.detail;
     const chunk = !message.event && message.data.match(/data-chunk="(\d+)"/);
     // After a retry from the page's first position the server sends again what is here already.
-    if (chunk && chunk[1] <= rows.childElementCount) event.preventDefault();
+    if (chunk && Number(chunk[1]) <= Number(rows.lastElementChild?.dataset.chunk ?? 0)) event.preventDefault();
     else if (performance.now() - lastFrame > FRAME) waitUntil(frame());
   });
 

@@ -14,6 +14,7 @@ from app.events import Position
 from app.fragments import Fragments
 from app.hints import Hints
 from app.model import Report
+from app.pages import Pages
 from app.permissions import User
 from app.report_store import ReportStore
 from app.reports import Reports
@@ -22,7 +23,6 @@ from app.routes.problems import RETRY_SECONDS, answer
 from app.spool import Spool
 
 _HISTORY = 100
-_FIRST_CHUNKS = 1  # rows that come with the page itself; the others load when scrolled to
 _FIRST_SECONDS = 0.2  # a page may wait this long for the first rows, which then show at the first paint
 _KEEP = {"Cache-Control": "private, max-age=86400, immutable"}  # a chunk of a generation never changes
 
@@ -62,17 +62,31 @@ async def show(
     spool: NamedDependency[Spool],
     wake: NamedDependency[Hints],
     fragments: NamedDependency[Fragments],
+    pages: NamedDependency[Pages],
+    row: FromQuery[int] = 1,
+    keep: FromQuery[bool] = False,
 ) -> Template:
+    """The page of the report that holds the row; `keep` asks for all rows of a report in the document."""
     report = await _with_first_rows(report_id, user, reports, wake)
-    # Not what came meanwhile: `report` does not know its widths yet. The stream goes on from here.
-    sizes = (await spool.chunk_sizes(report.id, report.generation))[: report.chunks]
-    first = await spool.read(report.id, report.generation, 0, _FIRST_CHUNKS)
+    row = max(1, min(row, report.rows))
+    # Of rows that came meanwhile `report` does not know the widths yet. The stream goes on from here.
+    shown = await spool.chunk_of_row(report.id, report.generation, row) if report.chunks else None
+    page = pages.of_row(shown.first_row if shown else 1, keep)
+    found = await spool.extents(report.id, report.generation, page)
+    extents = [extent for extent in found if extent.number <= report.chunks]
+    if page.keep and shown:  # the stream brings the others, in the pace of the browser
+        extents = extents[:1]
+        shown = await spool.chunk(report.id, report.generation, 1)
     context = {
         "user": user,
         "section": "reports",
         "report": report,
-        "chunks": fragments.page(report, first, sizes),
-        "position": Position(report.generation, len(sizes)),
+        "page": page,
+        "row": row,
+        "shown": shown,
+        "chunks": fragments.page(report, extents, shown),
+        "position": Position(report.generation, extents[-1].number if extents else 0),
+        "streams": not report.status.final or (page.keep and report.chunks > 1),
     }
     # The page of a running report is old at once: going back to it must ask again.
     return Template("reports/show.html", context=context, headers={"Cache-Control": "no-store"})
@@ -121,6 +135,23 @@ async def style(
     return Response(fragments.style(report), media_type="text/css", headers=headers)
 
 
+@post("/reports/{report_id:str}/widths", include_in_schema=False)
+async def set_widths(
+    report_id: FromPath[str],
+    request: AnyRequest,
+    user: NamedDependency[User],
+    reports: NamedDependency[Reports],
+) -> Response[None]:
+    """Form: `width`, pixels for each column in order in one field or several, or `automatic`."""
+    form = await request.form()
+    given = ",".join(map(str, form.getall("width", [])))
+    widths = None if "automatic" in form else given.split(",")
+    await reports.set_widths(user, report_id, widths)
+    if request.headers.get("hx-request"):
+        return Response(None, status_code=204)  # the page has them already
+    return Redirect(f"/reports/{report_id}", status_code=303)
+
+
 @post("/reports/{report_id:str}/cancellation", include_in_schema=False)
 async def cancel(
     report_id: FromPath[str],
@@ -134,4 +165,4 @@ async def cancel(
     return Redirect(f"/reports/{report_id}", status_code=303)
 
 
-handlers = [index, create, show, chunk, style, cancel]
+handlers = [index, create, show, chunk, style, set_widths, cancel]

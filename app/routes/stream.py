@@ -8,9 +8,10 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, HeaderParameter
 from litestar.response import Stream
 
-from app.errors import NotFound
+from app.errors import InvalidRequest, NotFound
 from app.events import END, Events, Position, message
 from app.fragments import Fragments
+from app.pages import Pages
 from app.permissions import User
 from app.reports import Reports
 
@@ -27,10 +28,18 @@ async def events(
     reports: NamedDependency[Reports],
     events: NamedDependency[Events],
     fragments: NamedDependency[Fragments],
+    pages: NamedDependency[Pages],
     after: FromQuery[str | None] = None,
+    page: FromQuery[int | None] = None,
+    keep: FromQuery[bool] = False,
     last_event_id: Annotated[str | None, HeaderParameter(name="Last-Event-ID")] = None,
 ) -> Stream:
-    """Messages after `after=G.N`; the header of a reconnecting page wins."""
+    """Messages after `after=G.N`; the header of a reconnecting page wins.
+
+    With `page` only that page's chunks come, with `keep` its first 100,000 rows as rows.
+    """
+    if page is not None and page < 1:
+        raise InvalidRequest("`page` is the number of a page, 1 or more.")
     try:
         await reports.get(user, report_id)
     except NotFound:
@@ -38,7 +47,8 @@ async def events(
             raise
         # A page that was connected would try for ever after an error status, so it is told and ended.
         return _stream(_gone(fragments))
-    return _stream(events.follow(report_id, Position.parse(last_event_id or after)))
+    position = Position.parse(last_event_id or after)
+    return _stream(events.follow(report_id, position, pages.page(page, keep)))
 
 
 def _stream(parts: AsyncIterator[bytes]) -> Stream:

@@ -13,6 +13,7 @@ import pytest
 
 from app.database import Database
 from app.model import Column, Kind, Lease, Report, Spec
+from app.pages import Page
 from app.report_store import ReportStore
 from app.spool import Spool
 
@@ -76,6 +77,20 @@ async def node_2(database: Database, state_url: str) -> AsyncIterator[Database]:
     node_2 = await Database.open(state_url)
     yield node_2
     await node_2.close()
+
+
+Sizes = Callable[..., Awaitable[list[tuple[int, int]]]]
+
+
+@pytest.fixture
+def sizes() -> Sizes:
+    """Number and rows of each chunk in the spool."""
+
+    async def sizes(spool: Spool, report_id: str, generation: int) -> list[tuple[int, int]]:
+        extents = await spool.extents(report_id, generation, Page())
+        return [(extent.number, extent.rows) for extent in extents]
+
+    return sizes
 
 
 Ask = Callable[..., Awaitable[Report | None]]

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from sqlalchemy import delete
@@ -18,6 +19,7 @@ from app.events import END, PING, Events, Position, message
 from app.fragments import Fragments
 from app.hints import Hints
 from app.model import Chunk, Column, Kind, Lease, Report, Row, Spec, Status
+from app.pages import Pages
 from app.report_store import ReportStore
 from app.schema import report as reports
 from app.spool import Spool
@@ -99,10 +101,13 @@ def parsed(stream: bytes) -> Parser:
 class Stage:
     """A report that a test writes, and its viewers."""
 
-    def __init__(self, database: Database, page_chunks: int = 20, ping_seconds: float = 15) -> None:
+    def __init__(
+        self, database: Database, page_chunks: int = 20, page_rows: int = 500_000, ping_seconds: float = 15
+    ) -> None:
         self.database = database
         self.store, self.spool, self.wake = ReportStore(database), Spool(database), Hints()
-        self.fragments = Fragments(_ENVIRONMENT, page_chunks)
+        self.fragments = Fragments(_ENVIRONMENT)
+        self.pages = Pages(page_rows, page_chunks)
         self.events = Events(self.store, self.spool, self.fragments, self.wake, ping_seconds)
         self._number = 0
         self._generation = 1
@@ -136,22 +141,28 @@ class Stage:
     def tell(self) -> None:
         self.wake.notify(hints.chunks(REPORT))
 
-    def follow(self, after: str | None = None, report_id: str = REPORT) -> AsyncIterator[bytes]:
-        return self.events.follow(report_id, Position.parse(after))
+    def follow(
+        self,
+        after: str | None = None,
+        report_id: str = REPORT,
+        page: int | None = None,
+        keep: bool = False,
+    ) -> AsyncIterator[bytes]:
+        return self.events.follow(report_id, Position.parse(after), self.pages.page(page, keep))
 
-    async def whole(self, after: str | None = None, report_id: str = REPORT) -> bytes:
+    async def whole(self, after: str | None = None, report_id: str = REPORT, **where: Any) -> bytes:
         """A stream to its end."""
         async with asyncio.timeout(20):
-            return b"".join([part async for part in self.follow(after, report_id)])
+            return b"".join([part async for part in self.follow(after, report_id, **where)])
 
-    async def view(self, after: str | None = None) -> Parser:
-        return parsed(await self.whole(after))
+    async def view(self, after: str | None = None, **where: Any) -> Parser:
+        return parsed(await self.whole(after, **where))
 
 
 @pytest.fixture
 def stage(database: Database) -> Callable[..., Stage]:
-    def make(**settings: float) -> Stage:
-        return Stage(database, **settings)  # type: ignore[arg-type]
+    def make(**settings: Any) -> Stage:
+        return Stage(database, **settings)
 
     return make
 
@@ -368,6 +379,58 @@ async def test_past_the_bound_of_the_page_a_placeholder_of_the_same_height_comes
         assert each.id == f"1.{number}"
 
 
+async def test_a_page_that_keeps_its_rows_gets_rows_past_the_bound(stage: Make) -> None:
+    one = stage(page_chunks=2)
+    await one.begin()
+    await one.append(4)
+    await one.finish()
+    view = await one.view(page=1, keep=True)
+    assert [each.data.count("<tr") for each in view.messages[:4]] == [3, 3, 3, 3]
+
+
+async def test_a_viewer_of_one_page_gets_its_chunks_and_the_progress_of_the_whole(stage: Make) -> None:
+    one = stage(page_rows=6)
+    await one.begin()
+    await one.append(5)
+    await one.finish()
+    for page, chunks in ((1, [1, 2]), (2, [3, 4]), (3, [5]), (4, [])):
+        view = await one.view(page=page)
+        assert view.chunks == chunks
+        assert view.messages[-2].data.count("15 rows in") == 2  # as text and for screen readers
+        assert view.messages[-1].event == "end"
+        assert (await one.view(view.last_id, page=page)).chunks == []
+
+
+async def test_a_full_page_is_told_the_progress_at_most_four_times_a_second(stage: Make) -> None:
+    one = stage(page_rows=3)
+    await one.begin()
+    await one.append()
+    watching = asyncio.create_task(one.view(page=1))
+    for _ in range(50):
+        await one.append()
+        await asyncio.sleep(0.02)
+    await one.finish()
+    view = await watching
+    told = [each for each in view.messages if not each.event]
+    assert 2 <= len(told) <= 8
+    assert "153 rows in" in told[-1].data
+
+
+async def test_screen_readers_hear_a_new_status_at_once_and_progress_only_now_and_then(stage: Make) -> None:
+    one = stage()
+    await one.begin()
+    await one.append(3)
+    watching = asyncio.create_task(one.view())
+    await asyncio.sleep(0.2)
+    await one.append(20)
+    await one.finish()
+    statuses = [re.findall(r'<p id="report-status".*?</p>', each.data) for each in (await watching).messages]
+    spoken = [found[0] for found in statuses if found]
+    assert len(spoken) >= 23
+    assert len(set(spoken)) == 2
+    assert "Done" in spoken[-1]
+
+
 async def test_a_report_that_is_gone_says_so_and_ends(stage: Make) -> None:
     one = stage()
     stream = await one.whole("1.4", "nobody")
@@ -506,7 +569,7 @@ async def test_a_stop_ends_the_streams_at_once_without_an_end_so_that_pages_come
     await one.begin()
     await one.append(2)
     viewers = [asyncio.create_task(one.whole()) for _ in range(20)]
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(2)
     assert not any(viewer.done() for viewer in viewers)
     started = time.monotonic()
     one.events.stop()
@@ -556,7 +619,7 @@ async def test_a_stream_without_news_looks_about_once_a_second(stage: Make) -> N
 async def test_a_viewer_that_leaves_is_forgotten(stage: Make) -> None:
     one = stage()
     await one.begin()
-    stream = one.events.follow(REPORT, Position(0, 0))
+    stream = one.follow()
     await following(stream)
     assert one.wake._listeners
     await stream.aclose()  # type: ignore[attr-defined]
@@ -646,7 +709,7 @@ async def test_a_viewer_that_reconnects_again_and_again_while_the_report_runs_ge
     async with asyncio.timeout(60):
         while True:
             view = Parser(last_id=last_id, _id=last_id)
-            stream = one.events.follow(REPORT, Position.parse(last_id))
+            stream = one.follow(last_id)
             parts = rng.randrange(1, 6)
             async for part in stream:
                 view.feed(part[: rng.randrange(len(part))] if parts == 1 else part)

@@ -8,7 +8,7 @@ from app import fragments as module
 from app.codec import ChunkEncoder
 from app.fragments import Fragments
 from app.layout import ROW_HEIGHT
-from app.model import Chunk, Column, Kind, Report, Row, Spec, Status
+from app.model import Chunk, Column, Extent, Kind, Report, Row, Spec, Status
 from app.templating import environment
 
 HOSTILE = '<script>alert("1")</script>\'&'
@@ -52,20 +52,20 @@ def chunk(number: int = 1, rows: list[Row] | None = None, generation: int = 1) -
 
 @pytest.fixture
 def fragments() -> Fragments:
-    return Fragments(environment(), page_chunks=2)
+    return Fragments(environment())
 
 
 def test_a_chunk_is_one_element_with_its_number_and_a_line_for_each_block(fragments: Fragments) -> None:
     html = fragments.chunk(REPORT, chunk(7, [(number, "x") for number in range(250)]))
     assert isinstance(html, Markup)
-    assert html.startswith('<div class="chunk" data-chunk="7">')
+    assert html.startswith('<div class="chunk" data-chunk="7" data-first="1">')
     assert html.rstrip().endswith("</div>")
     assert [line.count("<tr") for line in html.splitlines() if "<tr" in line] == [100, 100, 50]
 
 
 def test_rows_carry_no_instructions_for_htmx(fragments: Fragments) -> None:
     html = fragments.chunk(REPORT, chunk(1, [(1, HOSTILE), (None, 'hx-get="/x"')]))
-    assert re.search(r"<[^>]*\shx-", html) is None
+    assert re.search(r"<[^>]*\shx-", html.partition("</template>")[2]) is None
     assert "<script" not in html
     assert "&lt;script&gt;" in html
 
@@ -91,7 +91,7 @@ def test_chunks_of_other_reports_generations_and_numbers_are_told_apart(fragment
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_CACHE_BYTES", 50_000)
-    fragments = Fragments(environment(), page_chunks=2)
+    fragments = Fragments(environment())
     rows: list[Row] = [(number, "x" * 50) for number in range(100)]
     for number in range(1, 50):
         fragments.chunk(REPORT, chunk(number, rows))
@@ -103,27 +103,34 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_placeholder_has_the_height_of_its_rows_and_loads_its_own_generation(fragments: Fragments) -> None:
-    html = fragments.placeholder(replace(REPORT, generation=3), 9, 345)
-    assert 'data-chunk="9"' in html
+    html = fragments.placeholder(replace(REPORT, generation=3), Extent(9, 8_001, 345))
+    assert 'data-chunk="9" data-first="8001"' in html
     assert f'height="{345 * ROW_HEIGHT}"' in html
     assert 'hx-get="/reports/0190-id/chunks/9?generation=3"' in html
-    assert 'hx-swap="outerHTML"' in html
 
 
-def test_a_stream_gets_rows_up_to_the_bound_of_the_page_and_placeholders_after(fragments: Fragments) -> None:
-    rows = [("<tr" in fragments.live_chunk(REPORT, chunk(number))) for number in (1, 2, 3, 4)]
-    assert rows == [True, True, False, False]
+def test_a_chunk_holds_the_placeholder_that_may_replace_it(fragments: Fragments) -> None:
+    html = fragments.chunk(REPORT, chunk(7, [(number, "x") for number in range(250)]))
+    spare = html.partition("<template>")[2].partition("</template>")[0]
+    assert spare == fragments.placeholder(REPORT, Extent(7, 1, 250), spare=True)
+    assert f'height="{250 * ROW_HEIGHT}"' in spare
+    assert html.count("data-chunk=") == 1
 
 
-def test_a_page_holds_the_first_chunks_and_a_place_for_each_of_the_others(fragments: Fragments) -> None:
-    html = fragments.page(REPORT, [chunk(1)], [(1, 1), (2, 1000), (3, 345)])
+def test_a_short_block_says_how_many_rows_it_has(fragments: Fragments) -> None:
+    html = fragments.chunk(REPORT, chunk(1, [(number, "x") for number in range(201)]))
+    assert re.findall(r'class="(block[^"]*)"', html) == ["block", "block", "block b1"]
+
+
+def test_a_page_holds_one_chunk_and_a_place_for_each_of_the_others(fragments: Fragments) -> None:
+    html = fragments.page(REPORT, [Extent(1, 1, 1), Extent(2, 2, 1000), Extent(3, 1002, 345)], chunk(1))
     assert re.findall(r'data-chunk="(\d)"', html) == ["1", "2", "3"]
     assert html.count("<tr") == 1
-    assert html.count('class="chunk gap"') == 2
+    assert html.count('class="chunk gap" data-chunk') == 2
 
 
 def test_a_page_of_nothing_is_empty(fragments: Fragments) -> None:
-    assert fragments.page(REPORT, [], []) == ""
+    assert fragments.page(REPORT, [], None) == ""
 
 
 STATUSES = {
@@ -157,7 +164,9 @@ def test_the_last_event_offers_to_run_again_and_no_longer_to_cancel(
 
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.RUNNING])
 def test_an_event_before_the_end_leaves_the_buttons_alone(fragments: Fragments, status: Status) -> None:
-    assert "report-actions" not in fragments.event(replace(REPORT, status=status), chunk(1))
+    assert "report-actions" not in fragments.event(
+        replace(REPORT, status=status), fragments.chunk(REPORT, chunk(1))
+    )
 
 
 def test_columns_of_one_name_are_not_asked_for_by_name(fragments: Fragments) -> None:

@@ -1,4 +1,7 @@
-from app.layout import measured
+import pytest
+
+from app.errors import InvalidRequest
+from app.layout import fixed, measured
 from app.model import Column, Kind
 
 
@@ -35,3 +38,22 @@ def test_a_column_of_numbers_is_aligned_right_with_its_nulls() -> None:
 def test_without_rows_the_declared_kind_decides_the_alignment() -> None:
     declared = [Column("a", Kind.INTEGER), Column("b", Kind.TEXT)]
     assert [column.right for column in measured(declared, [])] == [True, False]
+
+
+def test_widths_that_a_person_chose_stay_when_the_columns_are_measured_again() -> None:
+    chosen = fixed(columns("a", "b"), ["500", "41"])
+    again = measured(chosen, [("x", "x" * 100)])
+    assert [(column.width, column.fixed) for column in again] == [(500, True), (41, True)]
+
+
+def test_the_columns_after_those_with_a_chosen_width_keep_theirs() -> None:
+    a, b = measured(columns("a", "b"), [("x", "x" * 20)])
+    assert [column.width for column in fixed([a, b], ["300"])] == [300, b.width]
+
+
+@pytest.mark.parametrize(
+    "widths", [[], ["39"], ["2001"], ["1e2"], ["\N{SUPERSCRIPT TWO}00"], [""], ["100"] * 3]
+)
+def test_widths_that_do_not_fit_are_refused(widths: list[str]) -> None:
+    with pytest.raises(InvalidRequest, match="width"):
+        fixed(columns("a", "b"), widths)

@@ -16,6 +16,8 @@ from app.report_store import ReportStore
 from app.schema import report as reports
 from app.spool import Spool
 
+Sizes = Callable[..., Awaitable[list[tuple[int, int]]]]
+
 Ask = Callable[..., Awaitable[Report | None]]
 Start = Callable[..., Awaitable[Lease]]
 
@@ -293,7 +295,7 @@ async def test_notes_at_the_same_time_are_all_kept(store: ReportStore, start: St
 
 
 async def test_a_new_generation_removes_the_old_chunks(
-    store: ReportStore, spool: Spool, start: Start
+    store: ReportStore, spool: Spool, start: Start, sizes: Sizes
 ) -> None:
     lease = await start()
     other = await start()
@@ -304,8 +306,8 @@ async def test_a_new_generation_removes_the_old_chunks(
     report = await _get(store, lease.report)
     assert (report.generation, report.next_chunk, report.rows, report.bytes) == (2, 1, 0, 0)
     assert report.cursor is None
-    assert await spool.chunk_sizes(lease.report, 1) == []
-    assert await spool.chunk_sizes(other.report, 1) == [(1, 1), (2, 1)]
+    assert await sizes(spool, lease.report, 1) == []
+    assert await sizes(spool, other.report, 1) == [(1, 1), (2, 1)]
     with pytest.raises(LeaseLost):
         await spool.append(lease, Chunk(1, 1, 1, 1, b"row"), None, 8)
     await spool.append(lease, Chunk(2, 1, 1, 1, b"row"), None, 8)

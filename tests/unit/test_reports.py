@@ -18,6 +18,7 @@ from app.report_store import ReportStore
 from app.reports import Reports
 from app.settings import SavedQuery
 from app.source.sqlite import SqliteSource
+from app.spool import Spool
 
 ANN = User("ann", "Ann", everything=True)
 BEN = User("ben", "Ben", everything=True)
@@ -39,9 +40,10 @@ def wake() -> Hints:
 
 
 @pytest.fixture
-def reports(store: ReportStore, wake: Hints, path: Path) -> Reports:
+def reports(store: ReportStore, spool: Spool, wake: Hints, path: Path) -> Reports:
     queries = [SavedQuery(source="shop", name="saved", sql="SELECT 1 AS one, 2 AS two")]
-    return Reports(store, Catalog([SqliteSource("shop", path)], queries), wake, per_user=3)
+    catalog = Catalog([SqliteSource("shop", path)], queries)
+    return Reports(store, spool, catalog, wake, per_user=3)
 
 
 async def test_a_request_without_columns_takes_all_in_the_order_of_the_dataset(reports: Reports) -> None:

@@ -188,11 +188,74 @@ async def test_the_page_of_a_finished_report_holds_the_first_rows_and_places_for
     answer = await site.get(await site.done())
     says(answer, 200, ">Run again</button>", 'aria-rowcount="2501"')
     assert re.findall(r'data-chunk="(\d)"', answer.text) == ["1", "2", "3"]
-    assert answer.text.count('class="chunk gap"') == 2
+    assert answer.text.count('class="chunk gap" data-chunk') == 2
     assert answer.text.count("aria-rowindex=") == 1001
     assert "hx-sse" not in answer.text.partition("<main")[2]
     assert answer.headers["cache-control"] == "no-store"
     assert "<script>alert" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("row", "chunk"), [("1", 1), ("1000", 1), ("1001", 2), ("2500", 3), ("9999999", 3), ("-5", 1)]
+)
+async def test_a_page_at_a_row_holds_the_chunk_of_that_row(site: Site, row: str, chunk: int) -> None:
+    answer = await site.get(f"{await site.done()}?row={row}")
+    says(answer, 200)
+    assert re.findall(r'class="chunk" data-chunk="(\d)"', answer.text) == [str(chunk)]
+    assert re.findall(r'data-chunk="(\d)"', answer.text) == ["1", "2", "3"]
+
+
+async def test_past_the_rows_of_a_page_the_report_goes_on_on_the_next(open_site: Open) -> None:
+    site = await open_site(page_rows=1000)
+    address = await site.done()
+    first, last = await site.get(address), await site.get(f"{address}?row=2001")
+    says(first, 200, f'<a href="{address}?row=1001">row 1,001 and what follows</a>', "Rows 2,001 to 2,500")
+    assert re.findall(r'data-chunk="(\d)"', first.text) == ["1"]
+    assert re.findall(r'data-chunk="(\d)"', last.text) == ["3"]
+    assert "what follows" not in last.text
+    assert f'<a href="{address}?row=2001" aria-current="page">' in last.text
+
+
+async def test_a_page_that_keeps_its_rows_gets_them_by_the_stream(open_site: Open) -> None:
+    site = await open_site(page_chunks=1)
+    address = await site.done()
+    says(await site.get(address), 200, f'<a href="{address}?keep=1">Keep all rows on this page</a>')
+    kept = await site.get(f"{address}?keep=1")
+    says(kept, 200, f'hx-sse:connect="{address}/events?after=1.1&amp;page=1&amp;keep=1"', 'data-live="100"')
+    stream = (await site.get(f"{address}/events?after=1.1&page=1&keep=1")).text
+    assert stream.count("<tr aria-rowindex") == 1500
+    assert (await site.get(f"{address}/events?after=1.1&page=1")).text.count("<tr aria-rowindex") == 0
+
+
+async def test_a_stream_of_one_page_leaves_out_the_chunks_of_the_others(open_site: Open) -> None:
+    site = await open_site(page_rows=1000)
+    address = await site.done()
+    for page, ids in ((1, ["1.1"]), (2, ["1.2"]), (3, ["1.3"]), (4, [])):
+        stream = (await site.get(f"{address}/events?page={page}")).text
+        assert re.findall(r"^id: (.*)$", stream, re.MULTILINE) == ids
+        assert stream.endswith("event: end\ndata: \n\n")
+        assert 'data-status="done"' in stream
+    says(await site.get(f"{address}/events?page=0"), 422, "`page` is the number of a page")
+
+
+async def test_chosen_widths_are_kept_and_may_be_given_up_again(site: Site) -> None:
+    address = await site.done()
+    measured = (await site.get(f"{address}/table.css")).text
+    page = (await site.get(address)).text
+    answer = await site.post(f"{address}/widths", data={"width": ["300", "77"]}, headers=FORM)
+    assert (answer.status_code, answer.headers["location"]) == (303, address)
+    css = (await site.get(f"{address}/table.css")).text
+    assert ".c1 { width: 300px }" in css
+    assert "#report-table table { width: 377px }" in css
+    links = [re.findall(r'"([^"]*table.css[^"]*)"', text) for text in (page, (await site.get(address)).text)]
+    assert links[0] != links[1]  # browsers keep the stylesheet
+    dragged = await site.post(f"{address}/widths", data={"width": "81,82"}, headers={"HX-Request": "true"})
+    assert dragged.status_code == 204
+    assert ".c2 { width: 82px }" in (await site.get(f"{address}/table.css")).text
+    await site.post(f"{address}/widths", data={"automatic": "1", "width": ["1"]}, headers=FORM)
+    assert (await site.get(f"{address}/table.css")).text == measured
+    says(await site.post(f"{address}/widths", data={"width": ["5", "5"]}, headers=FORM), 422, "40 to 2000")
+    says(await site.post(f"{await site.of_somebody_else()}/widths", data={"width": ["99"]}), 404)
 
 
 async def test_the_page_of_a_report_without_rows_says_no_data(site: Site) -> None:
@@ -202,7 +265,12 @@ async def test_the_page_of_a_report_without_rows_says_no_data(site: Site) -> Non
 async def test_the_page_of_a_running_report_follows_it_from_where_the_page_ends(site: Site) -> None:
     address = await site.ask("s.never")
     await site.until(address, Status.RUNNING)
-    says(await site.get(address), 200, f'hx-sse:connect="{address}/events?after=1.0"', ">Cancel</button>")
+    says(
+        await site.get(address),
+        200,
+        f'hx-sse:connect="{address}/events?after=1.0&amp;page=1"',
+        ">Cancel</button>",
+    )
 
 
 async def test_what_belongs_to_somebody_else_is_as_unknown_as_what_never_was(site: Site) -> None:
@@ -346,7 +414,9 @@ async def test_each_chunk_can_be_fetched_and_kept(site: Site) -> None:
         assert answer.headers["content-type"].startswith("text/html")
         assert "immutable" in answer.headers["cache-control"]
         assert "private" in answer.headers["cache-control"]
-        assert answer.text.startswith(f'<div class="chunk" data-chunk="{number}">')
+        assert answer.text.startswith(
+            f'<div class="chunk" data-chunk="{number}" data-first="{number * 1000 - 999}">'
+        )
         rows += re.findall(r'aria-rowindex="(\d+)"', answer.text)
     assert rows == [str(number) for number in range(2, 2502)]
 

@@ -24,6 +24,8 @@ from app.source import Source
 from app.source.sqlite import SqliteSource
 from app.spool import Spool
 
+Sizes = Callable[..., Awaitable[list[tuple[int, int]]]]
+
 COLUMNS = (Column("id", Kind.INTEGER, "INTEGER"), Column("name", Kind.TEXT, "TEXT"))
 EVERYTHING = 10**9
 
@@ -232,7 +234,7 @@ def stored(tmp_path: Path, sql: str) -> list[Row]:
 
 
 async def test_a_finished_report_holds_the_rows_of_the_table(
-    house: Make, table: SqliteSource, tmp_path: Path
+    house: Make, table: SqliteSource, tmp_path: Path, sizes: Sizes
 ) -> None:
     home = house(table)
     report = await home.run("real.t")
@@ -244,7 +246,7 @@ async def test_a_finished_report_holds_the_rows_of_the_table(
     assert report.started_at is not None
     assert report.finished_at is not None
     assert report.started_at <= report.finished_at
-    assert await home.spool.chunk_sizes(report.id, 1) == [(1, 1000), (2, 1000), (3, 345)]
+    assert await sizes(home.spool, report.id, 1) == [(1, 1000), (2, 1000), (3, 345)]
 
 
 async def test_a_view_is_read_by_one_statement(house: Make, table: SqliteSource, tmp_path: Path) -> None:
@@ -492,7 +494,9 @@ async def test_many_interruptions_of_a_real_table_still_give_every_row_once(
     assert (await home.now(report)).generation == 1
 
 
-async def test_after_a_crash_a_source_without_a_key_is_read_again_in_a_new_generation(house: Make) -> None:
+async def test_after_a_crash_a_source_without_a_key_is_read_again_in_a_new_generation(
+    house: Make, sizes: Sizes
+) -> None:
     source = Numbers(2500, keyed=False)
     source.holds_after = 2000
     home = house(source)
@@ -503,7 +507,7 @@ async def test_after_a_crash_a_source_without_a_key_is_read_again_in_a_new_gener
     report = await home.now(report)
     assert (report.status, report.generation, report.chunks) == (Status.DONE, 2, 3)
     assert await home.rows(report) == numbers(1, 2500)
-    assert await home.spool.chunk_sizes(report.id, 1) == []
+    assert await sizes(home.spool, report.id, 1) == []
     assert source.opened == [None, None]
 
 

@@ -15,6 +15,8 @@ from app.schema import chunk as chunks
 from app.schema import report as reports
 from app.spool import Spool
 
+Sizes = Callable[..., Awaitable[list[tuple[int, int]]]]
+
 Start = Callable[..., Awaitable[Lease]]
 
 
@@ -64,7 +66,7 @@ async def test_a_payload_comes_back_byte_for_byte(spool: Spool, start: Start, da
 
 @pytest.mark.parametrize("wrong", [_chunk(1), _chunk(3), Chunk(2, 2, 11, 10, b""), Chunk(0, 2, 11, 10, b"")])
 async def test_an_append_out_of_order_is_refused_and_writes_nothing(
-    store: ReportStore, spool: Spool, start: Start, wrong: Chunk
+    store: ReportStore, spool: Spool, start: Start, wrong: Chunk, sizes: Sizes
 ) -> None:
     lease = await start()
     await spool.append(lease, _chunk(1), b"cursor", 8)
@@ -73,12 +75,12 @@ async def test_an_append_out_of_order_is_refused_and_writes_nothing(
     report = await store.get(lease.report)
     assert report is not None
     assert (report.next_chunk, report.cursor) == (2, b"cursor")
-    assert await spool.chunk_sizes(lease.report, 1) == [(1, 10)]
-    assert await spool.chunk_sizes(lease.report, wrong.generation) in ([], [(1, 10)])
+    assert await sizes(spool, lease.report, 1) == [(1, 10)]
+    assert await sizes(spool, lease.report, wrong.generation) in ([], [(1, 10)])
 
 
 async def test_the_append_of_a_former_owner_is_refused_and_writes_nothing(
-    store: ReportStore, spool: Spool, start: Start
+    store: ReportStore, spool: Spool, start: Start, sizes: Sizes
 ) -> None:
     lease = await start(-1)
     await spool.append(lease, _chunk(1), b"cursor", -1)
@@ -90,7 +92,7 @@ async def test_the_append_of_a_former_owner_is_refused_and_writes_nothing(
     assert report is not None
     assert (report.next_chunk, report.cursor) == (2, b"cursor")
     await spool.append(Lease(claimed.id, claimed.epoch), _chunk(2), b"new", 8)
-    assert await spool.chunk_sizes(lease.report, 1) == [(1, 10), (2, 10)]
+    assert await sizes(spool, lease.report, 1) == [(1, 10), (2, 10)]
 
 
 async def test_an_append_after_the_end_is_refused(store: ReportStore, spool: Spool, start: Start) -> None:
@@ -101,12 +103,12 @@ async def test_an_append_after_the_end_is_refused(store: ReportStore, spool: Spo
 
 
 async def test_an_append_tells_of_a_cancellation_and_keeps_the_rows(
-    store: ReportStore, spool: Spool, start: Start
+    store: ReportStore, spool: Spool, start: Start, sizes: Sizes
 ) -> None:
     lease = await start()
     await store.request_cancellation(lease.report)
     assert await spool.append(lease, _chunk(1), None, 8) is True
-    assert await spool.chunk_sizes(lease.report, 1) == [(1, 10)]
+    assert await sizes(spool, lease.report, 1) == [(1, 10)]
 
 
 async def test_of_two_owners_that_append_at_once_one_writes_each_chunk(
@@ -130,7 +132,7 @@ async def test_of_two_owners_that_append_at_once_one_writes_each_chunk(
 
 
 async def test_a_claim_that_races_an_append_sees_it_or_fences_it(
-    store: ReportStore, spool: Spool, start: Start, node_2: Database
+    store: ReportStore, spool: Spool, start: Start, node_2: Database, sizes: Sizes
 ) -> None:
     lease, number = await start(-1), 1
     for _ in range(30):
@@ -147,12 +149,12 @@ async def test_a_claim_that_races_an_append_sees_it_or_fences_it(
         report = await store.get(lease.report)
         assert report is not None
         assert report.next_chunk == number
-    sizes = await spool.chunk_sizes(lease.report, 1)
-    assert [number for number, _ in sizes] == list(range(1, number))
+    found = await sizes(spool, lease.report, 1)
+    assert [number for number, _ in found] == list(range(1, number))
 
 
 async def test_a_cancelled_append_writes_all_or_nothing(
-    store: ReportStore, spool: Spool, start: Start
+    store: ReportStore, spool: Spool, start: Start, sizes: Sizes
 ) -> None:
     lease = await start()
     for turn in range(30):
@@ -165,9 +167,9 @@ async def test_a_cancelled_append_writes_all_or_nothing(
             await task
     report = await store.get(lease.report)
     assert report is not None
-    sizes = await spool.chunk_sizes(lease.report, 1)
-    assert [number for number, _ in sizes] == list(range(1, report.next_chunk))
-    assert report.rows == sum(rows for _, rows in sizes)
+    found = await sizes(spool, lease.report, 1)
+    assert [number for number, _ in found] == list(range(1, report.next_chunk))
+    assert report.rows == sum(rows for _, rows in found)
 
 
 async def test_reading_goes_on_after_a_chunk_in_order(spool: Spool, start: Start, fill: Fill) -> None:

@@ -11,7 +11,8 @@ from markupsafe import Markup
 
 from app.catalog import Listing
 from app.events import Position
-from app.model import Column, Dataset, Kind, Report, Skipped, Spec, Status
+from app.model import Column, Dataset, Extent, Kind, Report, Skipped, Spec, Status
+from app.pages import Page as ReportPage
 from app.permissions import LOCAL_USER
 from app.settings import STATIC, TEMPLATES
 from app.templating import environment
@@ -76,8 +77,12 @@ def show(name: str = "plain", status: Status = Status.RUNNING, **values: Any) ->
         "user": LOCAL_USER,
         "section": "reports",
         "report": report,
+        "page": ReportPage(1, 500_000),
+        "row": 1,
+        "shown": Extent(1, 1, 1000),
         "chunks": Markup(""),
         "position": Position(1, 2),
+        "streams": not status.final,
     }
 
 
@@ -233,7 +238,7 @@ def test_the_page_of_a_report_fits_its_status(jinja: Environment, status: Status
     assert ("/reports/0190-id/cancellation" in html) is not status.final
     assert (">Run again</button>" in html) is status.final
     for stream in streams:
-        assert stream["hx-sse:connect"] == "/reports/0190-id/events?after=1.2"
+        assert stream["hx-sse:connect"] == "/reports/0190-id/events?after=1.2&page=1"
         assert stream["hx-sse:close"] == "end"
     assert ("It failed." in html) is with_error
 

@@ -49,7 +49,7 @@ class Node:
         self.settings = Settings(**settings)  # type: ignore[arg-type]
         self.store, self.spool, self.wake = ReportStore(database), Spool(database), Hints()
         catalog = Catalog([SqliteSource("s", path)], QUERIES)
-        self.reports = Reports(self.store, catalog, self.wake, per_user=100)
+        self.reports = Reports(self.store, self.spool, catalog, self.wake, per_user=100)
         self.worker = Worker(RunContext(self.store, self.spool, catalog, self.wake, self.settings))
 
     @asynccontextmanager
