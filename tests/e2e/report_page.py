@@ -16,18 +16,18 @@ from tables import Shown
 CHUNK_ROWS = 1000
 
 _CHUNKS = "() => [...document.querySelectorAll('#report-rows > .chunk')].map(chunk => chunk.dataset.chunk)"
-_GAP = "() => document.querySelector('#report-rows > .gap')?.dataset.chunk"
 _STATUS = "() => document.getElementById('report-status')?.dataset.status"
 _ROWS = """() => {
     const shown = cell => cell.className ? [cell.className, cell.textContent] : cell.textContent;
-    const rows = [...document.querySelectorAll("#report-rows tr")];
-    return JSON.stringify(rows.map(row => [...row.cells].map(shown)));
+    const cells = chunk => [...chunk.querySelectorAll("tr")].map(row => [...row.cells].map(shown));
+    const loaded = [...document.querySelectorAll("#report-rows > .chunk:not(.gap)")];
+    return JSON.stringify(loaded.map(chunk => [chunk.dataset.chunk, cells(chunk)]));
 }"""
-# Until the first placeholder is just below what can be seen.
+# Until the place is in the middle of what can be seen.
 _SCROLL = """place => {
     const scroller = document.getElementById("report-scroll");
     const top = document.querySelector(place).getBoundingClientRect().top;
-    scroller.scrollTop += top - scroller.getBoundingClientRect().bottom + 10;
+    scroller.scrollTop += top - scroller.getBoundingClientRect().top - scroller.clientHeight / 2;
 }"""
 
 
@@ -79,24 +79,32 @@ def scroll_to(page: Page, place: str) -> None:
     page.evaluate(_SCROLL, place)
 
 
-def scroll_through(page: Page) -> None:
-    """Scrolls down until every chunk has come."""
-    while number := page.evaluate(_GAP):
-        place = f'#report-rows > .gap[data-chunk="{number}"]'
-        scroll_to(page, place)
-        until(page, f"() => document.querySelector('{place}')", None)
+def load_chunk(page: Page, number: int) -> None:
+    """Scrolls to the chunk until its rows are there."""
+    place = f'#report-rows > .chunk[data-chunk="{number}"]'
+    scroll_to(page, place)
+    until(page, f"() => document.querySelector('{place}').classList.contains('gap')", False)
+
+
+def rows_by_chunk(page: Page) -> dict[int, list[list[Shown]]]:
+    """All cells of the rows that the page holds now, by the number of their chunk."""
+    return {int(number): rows for number, rows in json.loads(page.evaluate(_ROWS))}
 
 
 def rows_shown(page: Page) -> list[list[Shown]]:
-    """All cells of all rows on the page, in the page's order."""
-    return list(json.loads(page.evaluate(_ROWS)))
+    """All cells of all rows that the page holds now, in the page's order."""
+    return [row for rows in rows_by_chunk(page).values() for row in rows]
 
 
 def all_rows(page: Page, count: int, seconds: float = 30) -> list[list[Shown]]:
     """All rows of a report that comes to its end with `count` of them, after scrolling through them."""
     wait_for_rows(page, count, seconds)
-    scroll_through(page)
-    return rows_shown(page)
+    found = rows_by_chunk(page)
+    for number in map(int, page.evaluate(_CHUNKS)):
+        if number not in found:
+            load_chunk(page, number)
+            found |= rows_by_chunk(page)
+    return [row for number in sorted(found) for row in found[number]]
 
 
 def assert_same(found: list[Any], expected: list[Any]) -> None:

@@ -5,21 +5,21 @@ from pathlib import Path
 
 from playwright.sync_api import Page
 from report_page import (
+    all_rows,
     assert_same,
     generate,
-    rows_shown,
-    scroll_to,
+    load_chunk,
+    rows_by_chunk,
     until,
     wait_for_rows,
     wait_for_status,
 )
-from serving import Server
-from tables import select, shown
+from serving import Serve, Server
+from tables import paced_table, select, shown
 
 READINGS = 250_000
 LIVE_ROWS = 20_000
 
-_ROW_COUNT = "() => document.querySelectorAll('#report-rows tr').length"
 # What the last row says, its number in the table, and whether it can be seen.
 _LAST_ROW = """() => {
     const row = document.querySelector("#report-rows > .chunk:last-child > .block:last-child tr:last-child");
@@ -53,20 +53,27 @@ def test_a_quarter_of_a_million_rows_come_and_the_page_stays_small(
     page.evaluate(
         "() => { const s = document.getElementById('report-scroll'); s.scrollTop = s.scrollHeight }"
     )
-    last = '.chunk[data-chunk="250"]'
-    until(page, f"() => document.querySelector('{last}').classList.contains('gap')", False)
-    # What has come may be higher or lower than its place was; the end is still the end.
-    page.evaluate(
-        "() => { const s = document.getElementById('report-scroll'); s.scrollTop = s.scrollHeight }"
-    )
     until(page, _LAST_ROW, [str(READINGS), str(READINGS + 1), True])
     expected = shown(select(demo_file, "SELECT * FROM sensor_reading ORDER BY id DESC LIMIT 1000"))
-    assert_same(rows_shown(page)[-1000:], expected[::-1])
-    assert page.evaluate(_ROW_COUNT) <= LIVE_ROWS + 2_000  # the last chunk and perhaps its neighbour
+    assert_same(rows_by_chunk(page)[250], expected[::-1])
 
-    scroll_to(page, '.chunk[data-chunk="125"]')
-    until(page, "() => document.querySelector('.chunk[data-chunk=\"125\"]').classList.contains('gap')", False)
-    assert page.evaluate(_ROW_COUNT) <= LIVE_ROWS + 4_000
+    for number in (125, 1, 249, 30, 31, 32):
+        load_chunk(page, number)
+        found = [int(row[0]) for row in rows_by_chunk(page)[number]]
+        assert found == list(range(number * 1000 - 999, number * 1000 + 1))
+    assert page.evaluate("() => seen.most") <= LIVE_ROWS + 2_000  # before far ones are emptied
+
+
+def test_scrolling_through_a_report_never_holds_more_than_the_bound(
+    page: Page, serve: Serve, tmp_path: Path
+) -> None:
+    server = serve(paced_table(tmp_path / "paced.db", 30_000, work=1), page_chunks=3)
+    page.add_init_script(_OBSERVE)
+    generate(page, server, "paced.paced")
+    rows = all_rows(page, 30_000)
+    assert_same([row[0] for row in rows], [str(number) for number in range(1, 30_001)])
+    assert page.evaluate("() => seen.most") <= 5_000
+    until(page, "() => document.querySelectorAll('#report-rows > .chunk:not(.gap)').length <= 3", True)
 
 
 def test_the_rows_a_program_fetches_are_the_rows_in_the_file(demo: Server, demo_file: Path) -> None:
