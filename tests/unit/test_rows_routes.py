@@ -183,7 +183,7 @@ async def test_of_a_report_that_is_not_over_it_is_said_that_rows_may_come(site: 
     context = dict.fromkeys(("problem", "found", "passed", "other_end"))
     words = environment().get_template("reports/_found.html").render(report=report, q="x", **context)
     assert "No row contains “x” so far, after 7 rows; the report goes on" in words
-    assert f'href="{address}/find?q=x&amp;after=7&start=0"' in words
+    assert f'href="{address}/find?q=x&amp;after=7&amp;start=0"' in words
 
 
 @pytest.mark.parametrize(
