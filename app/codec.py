@@ -82,7 +82,18 @@ def _raw(text: str) -> bytes:
 
 def decode(payload: bytes) -> list[Row]:
     """The rows of a payload, as tuples of cells."""
-    rows: list[Row] = _decoder.decode(zstandard.ZstdDecompressor().decompress(payload))
+    return unpack(decompress(payload))
+
+
+def decompress(payload: bytes) -> bytes:
+    """The MessagePack of a payload. Each text in it is contiguous UTF-8, that of cut cells too."""
+    data: bytes = zstandard.ZstdDecompressor().decompress(payload)
+    return data
+
+
+def unpack(data: bytes) -> list[Row]:
+    """The rows of what `decompress` gave."""
+    rows: list[Row] = _decoder.decode(data)
     return rows
 
 

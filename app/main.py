@@ -25,7 +25,7 @@ from app.hints import Hints
 from app.pages import Pages
 from app.report_store import ReportStore
 from app.reports import Reports
-from app.routes import api, datasets, ops, problems, reports, session, stream
+from app.routes import api, datasets, ops, problems, reports, rows, session, stream
 from app.routes.access import current_user, refuse_other_names, refuse_other_sites
 from app.runner import RunContext
 from app.sessions import Sessions
@@ -124,7 +124,7 @@ def create_app(parts: Parts) -> Litestar:
     named = {field.name: getattr(parts, field.name) for field in fields(parts)}
     app = Litestar(
         route_handlers=[
-            *_handlers(datasets, reports, stream, session, api, ops),
+            *_handlers(datasets, reports, rows, stream, session, api, ops),
             create_static_files_router("/static", directories=[STATIC]),
         ],
         dependencies={name: _always(part) for name, part in named.items()} | {"user": Provide(current_user)},

@@ -10,6 +10,7 @@ from jinja2 import Environment, TemplateSyntaxError, UndefinedError
 from markupsafe import Markup
 
 from app.catalog import Listing
+from app.cells import in_full
 from app.events import Position
 from app.model import Column, Dataset, Extent, Kind, Report, Skipped, Spec, Status
 from app.pages import Page as ReportPage
@@ -109,6 +110,27 @@ def pages(name: str) -> dict[str, dict[str, Any]]:
         },
         "reports/index.html": {"user": user, "section": "reports", "reports": reports},
         "reports/show.html": show(name, Status.FAILED),
+        "reports/found.html": {
+            "user": user,
+            "section": "reports",
+            "report": reports[-1],
+            "q": name,
+            "problem": None,
+            "back": True,
+            "start": 2001,
+            "found": None,
+            "passed": 1001,
+            "other_end": None,
+        },
+        "reports/row.html": {
+            "user": user,
+            "section": "reports",
+            "report": reports[-1],
+            "number": 2,
+            "marked": 1,
+            "cells": in_full(reports[-1].columns, (name, name.encode())),
+            "problem": None,
+        },
         "session/new.html": {"problem": name, "section": ""},
         "error.html": {
             "status": 404,
