@@ -127,8 +127,8 @@ function browse(scroller, rows) {
   // A cell that is cut off is shown in full, with its row.
   const dialog = document.getElementById("row-dialog");
   const open = (row, column) => htmx
-    .ajax("GET", `${location.pathname}/rows/${row}?column=${column}`, { target: "#row-body" })
-    .then(() => dialog.open || dialog.showModal());
+    .ajax("GET", `${location.pathname}/rows/${row}?column=${column}`, { target: "#report-row", swap: "outerHTML" })
+    .then(() => { dialog.showModal(); dialog.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" }); });
   rows.addEventListener("click", (event) => {
     const cell = event.target.closest("td");
     if (!cell || !getSelection().isCollapsed) return;

@@ -24,6 +24,7 @@ LIVE_ROWS = 20_000
 _LAST_ROW = """() => {
     const row = document.querySelector("#report-rows > .chunk:last-child > .block:last-child tr:last-child");
     const frame = document.getElementById("report-scroll").getBoundingClientRect();
+    if (!row) return null;
     const place = row.getBoundingClientRect();
     const seen = place.top >= frame.top && place.bottom <= frame.bottom;
     return [row.cells[0].textContent, row.getAttribute("aria-rowindex"), seen];
