@@ -6,7 +6,7 @@ line for each block of rows, an id with each chunk, pings that are named events.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
 from app import hints
@@ -18,6 +18,7 @@ from app.spool import Spool
 
 _POLL_SECONDS = 1.0  # hints come at once; this finds what another process wrote
 _READ_CHUNKS = 4  # read at once for a viewer that is behind
+_FRESH_SECONDS = 0.25  # a message's progress is younger, however long the viewer took for the one before
 
 PING = b"event: ping\ndata: \n\n"
 END = b"event: end\ndata: \n\n"
@@ -67,12 +68,13 @@ class Events:
         self._stopping = True
         self._hints.notify_all()
 
-    async def follow(self, report_id: str, position: Position) -> AsyncIterator[bytes]:
+    async def follow(self, report_id: str, position: Position) -> AsyncGenerator[bytes]:
         """Messages from after `position` to the final status; then `event: end`."""
         viewer = _Viewer(position)
         with self._hints.listen(hints.chunks(report_id)) as hint:
             while not self._stopping:
                 hint.clear()
+                viewer.looks()
                 report = await self._store.get(report_id)
                 if report is None:
                     yield message(self._fragments.gone()) + END
@@ -100,16 +102,24 @@ class Events:
             if not chunks:
                 return  # a new generation began meanwhile; the next look at the report tells
             for chunk in chunks:
+                report = await self._fresh(viewer, report)
+                if report.generation != position.generation:
+                    return
                 position.number = chunk.number
                 yield message(self._fragments.event(report, chunk), position)
             viewer.sees(report)
-            if position.number < report.chunks:  # far behind: the progress is the runner's, so look again
-                report = await self._store.get(report.id) or report
         if viewer.sees(report):
             yield message(self._fragments.event(report))
         # A generation that began meanwhile is for the next look.
         same = position.generation == report.generation
         viewer.finished = report.status.final and same and not viewer.lacks_chunks(report)
+
+    async def _fresh(self, viewer: "_Viewer", report: Report) -> Report:
+        """`report`, read again if it is old by now: a slow viewer too is told how far the runner is."""
+        if viewer.seconds_since_look() < _FRESH_SECONDS:
+            return report
+        viewer.looks()
+        return await self._store.get(report.id) or report
 
 
 class _Viewer:
@@ -119,6 +129,7 @@ class _Viewer:
         self.position = position
         self.finished = False
         self._seen: object = None
+        self.looks()
         self.touch()
 
     def lacks_chunks(self, report: Report) -> bool:
@@ -130,6 +141,13 @@ class _Viewer:
         state = (report.status, report.rows, report.total, report.total_kind, report.notes)
         news, self._seen = state != self._seen, state
         return news
+
+    def looks(self) -> None:
+        """The report is read now."""
+        self._looked_at = asyncio.get_running_loop().time()
+
+    def seconds_since_look(self) -> float:
+        return asyncio.get_running_loop().time() - self._looked_at
 
     def touch(self) -> None:
         self._sent_at = asyncio.get_running_loop().time()
