@@ -17,7 +17,7 @@ from app.report_store import ReportStore
 from app.spool import Spool
 
 _POLL_SECONDS = 1.0  # hints come at once; this finds what another process wrote
-_READ_CHUNKS = 4  # read at once for a viewer that is behind
+_READ_CHUNKS = 1  # read at once for a viewer that is behind: a slow one would hold them all, 60 KB each
 _FRESH_SECONDS = 0.25  # a message's progress is younger, however long the viewer took for the one before
 
 PING = b"event: ping\ndata: \n\n"
@@ -81,7 +81,9 @@ class Events:
                     return
                 async for part in self._news(viewer, report):
                     viewer.touch()
-                    yield part
+                    handed = [part]
+                    del part  # a slow line would keep it here, too, until it took it
+                    yield handed.pop()
                 if viewer.finished:
                     yield END
                     return

@@ -11,7 +11,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.compression import Compressor, Encoding, compressed, negotiated
+from app.compression import Encoding, compressed, compressor, negotiated
 from app.events import END, PING
 from app.settings import ROOT
 
@@ -106,10 +106,10 @@ async def test_each_event_can_be_read_as_soon_as_it_was_sent(encoding: Encoding)
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @given(parts=st.lists(st.binary(max_size=300) | st.text(min_size=1).map(lambda text: text.encode() * 500)))
 def test_any_parts_come_out_whole_one_by_one(encoding: Encoding, parts: list[bytes]) -> None:
-    compressor, browser = Compressor(encoding), decoder(encoding)
+    stream, browser = compressor(encoding), decoder(encoding)
     for part in parts:
-        assert browser.decompress(compressor.part(part)) == part
-    assert browser.decompress(compressor.end()) == b""
+        assert browser.decompress(stream.part(part)) == part
+    assert browser.decompress(stream.end()) == b""
     assert browser.eof
 
 
@@ -134,19 +134,19 @@ async def test_a_stream_may_be_closed_before_it_ends_and_closes_its_parts(encodi
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_rows_are_a_fifth_of_their_size_at_most(encoding: Encoding) -> None:
-    assert len(Compressor(encoding).part(EVENT)) < len(EVENT) / 5
+    assert len(compressor(encoding).part(EVENT)) < len(EVENT) / 5
 
 
 def test_a_viewers_compressor_looks_back_64_kib() -> None:
-    header = Compressor("zstd").part(EVENT)
+    header = compressor("zstd").part(EVENT)
     assert zstandard.get_frame_parameters(header).window_size == 64 * 1024
 
 
 def test_where_isal_has_no_wheel_zlib_does_the_same() -> None:
     script = (
         "import sys; sys.modules['isal'] = None\n"
-        "from app.compression import Compressor, zlib\n"
-        "one = Compressor('gzip')\n"
+        "from app.compression import compressor, zlib\n"
+        "one = compressor('gzip')\n"
         "sys.stdout.buffer.write(one.part(b'first ') + one.part(b'last') + one.end())\n"
         "assert zlib.__name__ == 'zlib'"
     )
