@@ -17,7 +17,7 @@ from app.report_store import ReportStore
 from app.spool import Spool
 
 _POLL_SECONDS = 1.0  # hints come at once; this finds what another process wrote
-_READ_CHUNKS = 1  # read at once for a viewer that is behind: a slow one would hold them all, 60 KB each
+_READ_CHUNKS = 2  # read at once for a viewer that is behind; a slow one holds what it did not take yet
 _FRESH_SECONDS = 0.25  # a message's progress is younger, however long the viewer took for the one before
 
 PING = b"event: ping\ndata: \n\n"
@@ -103,12 +103,12 @@ class Events:
             chunks = await self._spool.read(report.id, position.generation, position.number, _READ_CHUNKS)
             if not chunks:
                 return  # a new generation began meanwhile; the next look at the report tells
-            for chunk in chunks:
+            while chunks:
                 report = await self._fresh(viewer, report)
                 if report.generation != position.generation:
                     return
-                position.number = chunk.number
-                yield message(self._fragments.event(report, chunk), position)
+                position.number = chunks[0].number
+                yield message(self._fragments.event(report, chunks.pop(0)), position)
             viewer.sees(report)
         if viewer.sees(report):
             yield message(self._fragments.event(report))
