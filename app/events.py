@@ -6,23 +6,22 @@ line for each block of rows, an id with each chunk, pings that are named events.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from itertools import takewhile
-
-from markupsafe import Markup
 
 from app import hints
 from app.fragments import Fragments
 from app.hints import Hints
-from app.model import Extent, Report
+from app.model import Chunk, Extent, Report
 from app.pages import Page
 from app.report_store import ReportStore
 from app.spool import Spool
 
 _POLL_SECONDS = 1.0  # hints come at once; this finds what another process wrote
-_READ_CHUNKS = 4  # read at once for a viewer that is behind
+_READ_CHUNKS = 2  # read at once for a viewer that is behind; a slow one holds what it did not take yet
 _PLACEHOLDERS = 50  # told at once to such a viewer
+_FRESH_SECONDS = 0.25  # a message's progress is younger, however long the viewer took for the one before
 _PROGRESS_SECONDS = 0.25  # between messages that bring no chunk
 _SPEECH_SECONDS = 5.0  # between changes of what screen readers read out, while the status stays the same
 
@@ -74,7 +73,7 @@ class Events:
         self._stopping = True
         self._hints.notify_all()
 
-    async def follow(self, report_id: str, position: Position, page: Page) -> AsyncIterator[bytes]:
+    async def follow(self, report_id: str, position: Position, page: Page) -> AsyncGenerator[bytes]:
         """Messages from after `position` to the final status; then `event: end`.
 
         Chunks of other pages than `page` are not sent, only how far the report is.
@@ -83,13 +82,16 @@ class Events:
         with self._hints.listen(hints.chunks(report_id)) as hint:
             while not self._stopping:
                 hint.clear()
+                viewer.looks()
                 report = await self._store.get(report_id)
                 if report is None:
                     yield message(self._fragments.gone()) + END
                     return
                 async for part in self._news(viewer, report):
                     viewer.touch()
-                    yield part
+                    handed = [part]
+                    del part  # a slow line would keep it here, too, until it took it
+                    yield handed.pop()
                 if viewer.finished:
                     yield END
                     return
@@ -111,19 +113,21 @@ class Events:
             chunks = await self._chunks(viewer, report)
             if not chunks:
                 break
-            for extent, rows in chunks:
+            while chunks:
+                report = await self._fresh(viewer, report)
+                if report.generation != position.generation:
+                    return
+                extent, chunk = chunks.pop(0)
                 position.number = extent.number
-                yield message(self._event(viewer, report, rows, first=extent.number == 1), position)
-            if position.number < report.chunks:  # far behind: the progress is the runner's, so look again
-                report = await self._store.get(report.id) or report
+                yield message(self._event(viewer, report, extent, chunk), position)
         # A generation that began meanwhile is for the next look.
         same = position.generation == report.generation
         viewer.finished = report.status.final and same and not viewer.lacks_chunks(report)
         if viewer.sees(report):
             yield message(self._event(viewer, report))
 
-    async def _chunks(self, viewer: "_Viewer", report: Report) -> list[tuple[Extent, Markup]]:
-        """The next chunks of the viewer's page, as rows or placeholders; none at the end of the page."""
+    async def _chunks(self, viewer: "_Viewer", report: Report) -> list[tuple[Extent, Chunk | None]]:
+        """The next chunks of the viewer's page, without their rows past the bound; none at its end."""
         position, page = viewer.position, viewer.page
         found = await self._spool.extents(
             report.id, position.generation, page, position.number, _PLACEHOLDERS
@@ -135,20 +139,38 @@ class Events:
             return []
         if not page.live(extents[0]):
             far = takewhile(lambda extent: not page.live(extent), extents)
-            return [(extent, self._fragments.placeholder(report, extent)) for extent in far]
+            return [(extent, None) for extent in far]
         before = extents[0].number - 1
         near = await self._spool.read(report.id, position.generation, before, _READ_CHUNKS)
         return [
-            (chunk.extent, self._fragments.chunk(report, chunk))
+            (chunk.extent, chunk)
             for chunk in near
             if chunk.number <= report.chunks and page.holds(chunk.extent) and page.live(chunk.extent)
         ]
 
     def _event(
-        self, viewer: "_Viewer", report: Report, rows: Markup | None = None, *, first: bool = False
+        self, viewer: "_Viewer", report: Report, extent: Extent | None = None, chunk: Chunk | None = None
     ) -> str:
+        rows = None
+        if extent is not None:
+            rows = (
+                self._fragments.chunk(report, chunk) if chunk else self._fragments.placeholder(report, extent)
+            )
         viewer.sees(report)
-        return self._fragments.event(report, rows, page=viewer.page, first=first, spoken=viewer.heard(report))
+        return self._fragments.event(
+            report,
+            rows,
+            page=viewer.page,
+            first=extent is not None and extent.number == 1,
+            spoken=viewer.heard(report),
+        )
+
+    async def _fresh(self, viewer: "_Viewer", report: Report) -> Report:
+        """`report`, read again if it is old by now: a slow viewer too is told how far the runner is."""
+        if viewer.seconds_since_look() < _FRESH_SECONDS:
+            return report
+        viewer.looks()
+        return await self._store.get(report.id) or report
 
 
 class _Viewer:
@@ -162,6 +184,7 @@ class _Viewer:
         self._seen: object = None
         self._heard: Report | None = None
         self._heard_at = 0.0
+        self.looks()
         self.touch()
 
     def begin(self, generation: int) -> None:
@@ -186,6 +209,13 @@ class _Viewer:
         if self._heard is None or not same or now - self._heard_at >= _SPEECH_SECONDS:
             self._heard, self._heard_at = report, now
         return self._heard
+
+    def looks(self) -> None:
+        """The report is read now."""
+        self._looked_at = asyncio.get_running_loop().time()
+
+    def seconds_since_look(self) -> float:
+        return asyncio.get_running_loop().time() - self._looked_at
 
     def touch(self) -> None:
         self._sent_at = asyncio.get_running_loop().time()

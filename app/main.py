@@ -16,7 +16,7 @@ from litestar.static_files import create_static_files_router
 from litestar.template import TemplateConfig
 from litestar.types import Message, Scope
 
-from app import __version__
+from app import __version__, compression
 from app.catalog import Catalog
 from app.database import Database
 from app.events import Events
@@ -131,6 +131,7 @@ def create_app(parts: Parts) -> Litestar:
         guards=[refuse_other_names, refuse_other_sites],
         exception_handlers=problems.handlers,  # type: ignore[arg-type]  # each takes its own class of error
         before_send=[_add_headers],
+        compression_config=compression.CONFIG,
         template_config=TemplateConfig(instance=JinjaTemplateEngine.from_environment(environment())),
         openapi_config=OpenAPIConfig(
             title="Rowfall", version=__version__, path="/schema", render_plugins=[JsonRenderPlugin(path="/")]

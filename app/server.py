@@ -1,6 +1,7 @@
 """Serving: uvicorn, told to say when it is ready and to end the open streams when it stops."""
 
 import asyncio
+import socket
 import sys
 from collections.abc import Sequence
 from types import FrameType
@@ -12,6 +13,7 @@ from app.settings import Settings
 from app.source import Source
 
 _GRACE_SECONDS = 5  # for requests that are under way when the server is asked to stop
+_UNSENT_BYTES = 32 * 1024  # the kernel keeps for a connection, beside what is on its way
 
 
 def serve(settings: Settings, sources: Sequence[Source]) -> None:
@@ -48,10 +50,19 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
         await super().startup(sockets)  # type: ignore[arg-type]
         if self.started:
+            self._keep_little_unsent()
             port = self.servers[0].sockets[0].getsockname()[1]
             host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
             query = f"?token={self._link}" if self._link else ""
             print(f"Rowfall is ready: http://{host}:{port}/{query}", flush=True)
+
+    def _keep_little_unsent(self) -> None:
+        """Or the kernel would keep up to 4 MB for a slow viewer, who would see progress of long ago."""
+        if not hasattr(socket, "TCP_NOTSENT_LOWAT"):  # Windows
+            return
+        for server in self.servers:
+            for listening in server.sockets:  # the connections that it accepts inherit the option
+                listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # Open streams would keep uvicorn waiting for its whole grace time, so they end first.

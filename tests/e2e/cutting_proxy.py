@@ -8,17 +8,24 @@ from collections.abc import Coroutine
 from typing import Any
 
 _STREAM = re.compile(rb"GET /reports/[^/ ]+/events")
+_ENCODINGS = re.compile(rb"(?mi)^accept-encoding: [^\r\n]*\r\n")
 _LAST_ID = re.compile(rb"(?mi)^last-event-id: ([^\r\n]*)")
 
 
 class CuttingProxy:
-    """Forwards TCP connections to a port of this computer; used as a context manager."""
+    """Forwards TCP connections to a port of this computer; used as a context manager.
+
+    It takes `Accept-Encoding` out of the requests: a number of bytes then is a place in the text, the same in
+    every browser and run, and in a compressed stream it would be nowhere in particular. `compressed` leaves
+    the header in.
+    """
 
     def __init__(self, target: int) -> None:
         self.url = ""
         self.streams: list[str | None] = []  # the Last-Event-ID of each event stream that was asked for
         self.budgets: deque[int] = deque()  # bytes that each next event stream gets before it is cut
         self.refuses_streams = False
+        self.compressed = False
         self._target = target
         self._down = False
         self._silent = False
@@ -91,6 +98,8 @@ class CuttingProxy:
                 line.budget = self.budgets.popleft() if self.budgets else None
                 if self.refuses_streams:
                     break
+            if not self.compressed:
+                data = _ENCODINGS.sub(b"", data, count=1)
             line.to_server.write(data)
         line.cut()
 

@@ -289,6 +289,42 @@ def test_a_file_that_is_no_database_is_served_with_a_sentence_on_the_page(serve:
     assert server.end()[0] == 0
 
 
+@pytest.mark.skipif(
+    not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="this system cannot bound what is unsent"
+)
+def test_a_viewer_on_a_slow_line_is_not_told_of_long_ago(
+    serve: Serve, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROWFALL_PAGE_CHUNKS", "1000")  # all rows come: about 8 MB
+    with closing(sqlite3.connect(folder / "shop.db")) as connection:
+        connection.executemany("INSERT INTO orders (price) VALUES (?)", [(n,) for n in range(100_000)])
+        connection.commit()
+    server = serve("shop.db", "--port", "0", "--auth", "none")
+    host, port = "127.0.0.1", int(server.url.rpartition(":")[2])
+    with socket.socket() as line, httpx.Client(base_url=server.url, timeout=20) as browser:
+        address = browser.post("/reports", data={"dataset": "shop.orders"}).headers["location"]
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+        line.settimeout(20)
+        line.connect((host, port))
+        line.sendall(f"GET {address}/events HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
+        assert line.recv(15) == b"HTTP/1.1 200 OK"
+        while browser.get(f"/api/v1{address}").json()["status"] != "done":
+            time.sleep(0.02)
+        time.sleep(0.5)  # the stream sends what it can
+        old = b""
+        while b'data-status="done"' not in old:
+            old += line.recv(65_536)
+    assert len(old) < 1_000_000
+    assert server.end()[0] == 0
+
+
+def test_a_server_listens_on_ipv6_too(serve: Serve) -> None:
+    server = serve("shop.db", "--host", "::1", "--port", "0", "--auth", "none")
+    assert re.fullmatch(r"Rowfall is ready: http://\[::1\]:[1-9]\d*/\n", server.line)
+    assert httpx.get(f"{server.url}/healthz", timeout=20).text == "ok\n"
+    assert server.end()[0] == 0
+
+
 def test_a_port_that_is_taken_ends_the_command(serve: Serve, folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         server = serve("shop.db", "--port", str(taken.getsockname()[1]), "--auth", "none")

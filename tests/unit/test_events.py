@@ -506,6 +506,34 @@ async def test_a_total_or_a_note_that_comes_between_chunks_is_sent_once(stage: M
             await anext(stream)
 
 
+async def test_a_viewer_that_lags_is_told_how_far_the_runner_is_with_each_chunk(stage: Make) -> None:
+    one = stage()
+    await one.begin()
+    await one.append(4)
+    stream = one.follow()
+    (first,) = await following(stream)
+    assert b'aria-valuetext="12 rows' in first
+    await one.append(4)
+    await asyncio.sleep(0.3)  # the viewer's line is busy with the first chunk
+    (second,) = await following(stream)
+    assert parsed(second).chunks == [2]
+    assert b'aria-valuetext="24 rows' in second
+
+
+async def test_a_viewer_that_lags_gets_no_more_of_a_generation_that_is_over(stage: Make) -> None:
+    one = stage()
+    await one.begin()
+    await one.append(4)
+    stream = one.follow()
+    await following(stream)
+    await one.restart()
+    await one.append()
+    await asyncio.sleep(0.3)
+    reset, chunk = await following(stream, 2)
+    assert _RESET in parsed(reset).messages[0].data
+    assert parsed(chunk).messages[0].id == "2.1"
+
+
 async def test_a_new_generation_empties_the_table_and_begins_with_chunk_1(stage: Make) -> None:
     one = stage()
     await one.begin()

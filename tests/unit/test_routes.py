@@ -7,6 +7,7 @@ import logging
 import re
 import shutil
 import sqlite3
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import replace
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from httpx import ASGITransport, AsyncClient, Response
 
 from app.main import Parts, create_app, running
@@ -455,7 +457,6 @@ async def test_the_stream_of_a_finished_report_gives_what_is_missing_and_ends(si
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["x-accel-buffering"] == "no"
-    assert "content-encoding" not in answer.headers
     assert re.findall(r"^id: (.*)$", answer.text, re.M) == ["1.2", "1.3"]
     assert answer.text.endswith("event: end\ndata: \n\n")
     assert "\r" not in answer.text
@@ -640,6 +641,177 @@ async def test_an_error_inside_is_logged_and_answered_without_its_details(
         "GET /reports/abc failed",
         "GET /api/v1/reports/abc failed",
     ]
+
+
+# Compression
+
+
+class Wire:
+    """The answer to a GET, message by message: the next is made when the last one was taken."""
+
+    def __init__(self, site: Site, path: str, accept: str | None) -> None:
+        self._sent: asyncio.Queue[Any] = asyncio.Queue(1)
+        headers = [(b"host", b"localhost:8000")]
+        if accept is not None:
+            headers.append((b"accept-encoding", accept.encode()))
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "root_path": "",
+            "query_string": b"",
+            "headers": headers,
+            "server": ("localhost", 8000),
+            "client": ("127.0.0.1", 1),
+        }
+        app: Any = create_app(site.parts)
+        self._answering = asyncio.create_task(app(scope, self._receive, self._sent.put))
+
+    async def _receive(self) -> dict[str, object]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def __aenter__(self) -> "Wire":
+        start = await self.message()
+        self.status = start["status"]
+        self.headers = {name.decode().lower(): value.decode() for name, value in start["headers"]}
+        encoding = self.headers.get("content-encoding")
+        self._decode = {"zstd": _unzstd, "gzip": _gunzip, None: _plain}[encoding]()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._answering.cancel()
+        await asyncio.gather(self._answering, return_exceptions=True)
+
+    async def message(self) -> Any:
+        async with asyncio.timeout(10):
+            return await self._sent.get()
+
+    async def text(self) -> tuple[str, bool]:
+        """What the next message brings, read by a streaming decoder; whether more follows."""
+        message = await self.message()
+        body = message["body"]
+        return (self._decode(body) if body else b"").decode(), message.get("more_body", False)
+
+
+def _unzstd() -> Callable[[bytes], bytes]:
+    return zstandard.ZstdDecompressor().decompressobj().decompress
+
+
+def _gunzip() -> Callable[[bytes], bytes]:
+    return zlib.decompressobj(16 + zlib.MAX_WBITS).decompress
+
+
+def _plain() -> Callable[[bytes], bytes]:
+    return bytes
+
+
+ACCEPTED = pytest.mark.parametrize(
+    ("accept", "encoding"),
+    [
+        ("gzip, deflate, br, zstd", "zstd"),
+        ("gzip, deflate", "gzip"),
+        ("gzip;q=0, zstd;q=0", None),
+        ("identity", None),
+        (None, None),
+    ],
+)
+
+
+@ACCEPTED
+async def test_a_stream_is_compressed_message_by_message(
+    site: Site, accept: str | None, encoding: str | None
+) -> None:
+    address = await site.done()
+    async with Wire(site, f"{address}/events", accept) as wire:
+        assert wire.headers.get("content-encoding") == encoding
+        assert wire.headers["vary"] == "Accept-Encoding"
+        assert wire.headers["content-type"].startswith("text/event-stream")
+        assert "content-length" not in wire.headers
+        for number in (1, 2, 3):
+            text, _ = await wire.text()
+            assert text.startswith(f"id: 1.{number}\ndata: ")
+            assert text.endswith("\n\n")
+        assert (await wire.text())[0].endswith("event: end\ndata: \n\n")
+        rest, more = "", True
+        while more:
+            text, more = await wire.text()
+            rest += text
+        assert rest == ""
+
+
+@pytest.mark.parametrize("accept", ["zstd", "gzip"])
+async def test_news_of_a_report_without_rows_does_not_wait_in_the_compressor(
+    open_site: Open, accept: str
+) -> None:
+    site = await open_site(ping_seconds=1)
+    address = await site.ask("s.never")
+    async with Wire(site, f"{address}/events", accept) as wire:
+        texts = [(await wire.text())[0] for _ in range(3)]
+    assert "data-status=" in texts[0]
+    assert texts[-1].endswith("\n\n")
+    assert "event: ping\ndata: \n\n" in texts
+
+
+@ACCEPTED
+async def test_rows_come_chunk_by_chunk_and_compressed(
+    site: Site, accept: str | None, encoding: str | None
+) -> None:
+    address = await site.done()
+    async with Wire(site, f"/api/v1{address}/rows", accept) as wire:
+        assert wire.headers.get("content-encoding") == encoding
+        counts = []
+        more = True
+        while more:
+            text, more = await wire.text()
+            counts.append(len([json.loads(line) for line in text.splitlines()]))
+            assert text == "" or text.endswith("\n")
+        assert counts == [1000, 1000, 500, 0]
+
+
+@ACCEPTED
+async def test_all_other_text_is_compressed(site: Site, accept: str | None, encoding: str | None) -> None:
+    address = await site.done()
+    paths = ("/", address, f"{address}/chunks/1", f"{address}/table.css", "/static/app.css", "/static/app.js")
+    for path in (*paths, "/api/v1/datasets", "/schema"):
+        async with Wire(site, path, accept) as wire:
+            assert wire.status == 200, path
+            assert wire.headers["vary"] == "Accept-Encoding", path
+            message = await wire.message()
+            plain = await site.get(path, headers={"Accept-Encoding": "identity"})
+            size = len(plain.content)
+            if size < 500:
+                assert "content-encoding" not in wire.headers, path
+                continue
+            assert wire.headers.get("content-encoding") == encoding, path
+            body = message["body"]
+            more = message.get("more_body", False)
+            assert wire._decode(body) == plain.content, path
+            assert not more or (await wire.text()) == ("", False)
+            if "content-length" in wire.headers:
+                assert int(wire.headers["content-length"]) == len(body), path
+            for name in ("cache-control", "content-type"):
+                assert wire.headers.get(name) == plain.headers.get(name), path
+
+
+async def test_an_answer_that_is_short_stays_as_it_is(site: Site) -> None:
+    for path in ("/healthz", "/api/v1/reports"):
+        answer = await site.get(path, headers={"Accept-Encoding": "gzip, zstd"})
+        assert answer.status_code == 200
+        assert "content-encoding" not in answer.headers
+
+
+async def test_the_tag_of_a_static_file_is_weak_for_it_stands_for_several_encodings(site: Site) -> None:
+    tags = {
+        (await site.get("/static/app.css", headers={"Accept-Encoding": accept})).headers["etag"]
+        for accept in ("identity", "gzip", "zstd")
+    }
+    assert len(tags) == 1
+    assert tags.pop().startswith('W/"')
 
 
 # Security
