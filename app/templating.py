@@ -5,8 +5,10 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from app import progress
+from app import figures, progress
 from app.settings import STATIC, TEMPLATES
+
+_HISTOGRAM_HEIGHT = 30  # of its own units; pixels, too, in static/app.css
 
 
 def environment() -> Environment:
@@ -28,6 +30,7 @@ def environment() -> Environment:
     }
     made.tests["final"] = lambda status: status.final
     made.globals |= {"describe": progress.describe, "duration": progress.duration, "asset": _asset}
+    made.globals |= {"figures": figures, "histogram_height": _HISTOGRAM_HEIGHT}
     for name in made.list_templates():
         made.get_template(name)
     return made

@@ -78,6 +78,8 @@ def show(name: str = "plain", status: Status = Status.RUNNING, **values: Any) ->
         "report": report,
         "chunks": Markup(""),
         "position": Position(1, 2),
+        "summary": None,
+        "summary_hidden": False,
     }
 
 
