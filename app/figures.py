@@ -86,7 +86,7 @@ def facts(figures: Figures) -> list[str]:
         counted.append((figures.texts.count, "text" if figures.texts.count == 1 else "texts"))
     if isinstance(main, Texts) and figures.numbers:
         counted.append((figures.numbers.count, "number" if figures.numbers.count == 1 else "numbers"))
-    return [f"{figures.nulls:,} NULL" if figures.nulls else "no NULL"] + [
+    return [f"{figures.nulls:,} NULL" if figures.nulls else "0 NULL"] + [
         f"{count:,} {what}" for count, what in counted if count
     ]
 

@@ -8,7 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from app import figures, progress
 from app.settings import STATIC, TEMPLATES
 
-_HISTOGRAM_HEIGHT = 30  # of its own units; pixels, too, in static/app.css
+_HISTOGRAM_HEIGHT = 28  # of its own units; pixels, too, in static/app.css
 
 
 def environment() -> Environment:

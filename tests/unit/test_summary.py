@@ -195,7 +195,7 @@ def test_numbers_and_texts_of_one_column_are_told_apart() -> None:
     assert words.facts(found) == ["1 NULL", "1 empty", "1 binary", "1 text"]
     assert found.numbers is words.main_part(found)
     found = figures([1, "two", "three"])
-    assert words.facts(found) == ["no NULL", "1 number"]
+    assert words.facts(found) == ["0 NULL", "1 number"]
     assert found.texts is words.main_part(found)
 
 
