@@ -35,7 +35,10 @@ class Summaries:
         self._works: LRUCache[str, _Work] = LRUCache(_REPORTS)
 
     async def of(self, report: Report, seconds: float) -> Summary:
-        """The report's summary after at most about `seconds` of work on chunks that it lacks."""
+        """The report's summary after about `seconds` of work, at most, on chunks that it lacks.
+
+        Raises StateUnavailable.
+        """
         work = self._works.get(report.id)
         if work is None or work.generation < report.generation:
             work = self._works[report.id] = _Work(report)
@@ -58,10 +61,10 @@ class Summaries:
     async def _read(self, work: "_Work", builder: SummaryBuilder, seconds: float) -> None:
         clock = asyncio.get_running_loop().time
         end, before = clock() + seconds, builder.chunks
-        while clock() < end:
+        while True:  # one batch at least, so that a busy machine gets there, too
             chunks = await self._spool.read(work.report, work.generation, builder.chunks, _BATCH)
             await asyncio.to_thread(_add, builder, chunks)
-            if len(chunks) < _BATCH:
+            if len(chunks) < _BATCH or clock() >= end:
                 break
         if builder.chunks > before:
             work.summary = await asyncio.to_thread(builder.summary)
