@@ -63,7 +63,7 @@ class Summary(msgspec.Struct, frozen=True):
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> Self:
-        """Raises msgspec.ValidationError for what another version wrote."""
+        """Raises msgspec.DecodeError for what another version wrote."""
         return msgspec.msgpack.decode(payload, type=cls)
 
 
@@ -126,10 +126,8 @@ def lengths(texts: Texts) -> str:
 
 def histogram_in_words(numbers: Numbers) -> str:
     """`from 0 to 96, most between 40 and 48`."""
-    if numbers.least is None or numbers.greatest is None:
-        return "no finite number"
-    if not numbers.width:
-        return f"all are {shown(numbers.least)}"
+    if numbers.least is None or numbers.greatest is None or not numbers.width:
+        return ""  # no histogram is drawn of one value, or of none
     fullest = numbers.bars.index(max(numbers.bars))
     left = numbers.start + fullest * numbers.width
     most = f"at {shown(left)}"

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 
+import msgspec
 from cachetools import LRUCache
 from sqlalchemy import bindparam, select
 from sqlalchemy.exc import IntegrityError
@@ -31,7 +32,9 @@ _STORED = select(summaries.c.payload).where(
 class Summaries:
     def __init__(self, database: Database, spool: Spool) -> None:
         self._database, self._spool = database, spool
-        self._insert = database.insert(summaries).on_conflict_do_nothing()
+        insert = database.insert(summaries)
+        values = {name: insert.excluded[name] for name in ("generation", "payload")}
+        self._insert = insert.on_conflict_do_update(index_elements=["report"], set_=values)
         self._works: LRUCache[str, _Work] = LRUCache(_REPORTS)
 
     async def of(self, report: Report, seconds: float) -> Summary:
@@ -73,7 +76,9 @@ class Summaries:
         values = {"of_report": report.id, "of_generation": report.generation}
         async with self._database.read() as connection:
             payload = (await connection.execute(_STORED, values)).scalar()
-        return None if payload is None else Summary.from_bytes(payload)
+        with suppress(msgspec.DecodeError):  # another version wrote it: it is made and stored again
+            return None if payload is None else Summary.from_bytes(payload)
+        return None
 
     async def _store(self, report: Report, summary: Summary) -> None:
         values = {"report": report.id, "generation": summary.generation, "payload": summary.to_bytes()}

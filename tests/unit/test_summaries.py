@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 
 from app.codec import ChunkEncoder
 from app.database import Database
@@ -223,6 +223,28 @@ async def test_two_nodes_may_store_the_same_summary(
     found = await asyncio.gather(*(node.of(report, LONG) for node in nodes))
     assert found == [expected(range(1, 5))] * 2
     assert await _stored(database) == 1
+
+
+async def test_what_another_version_stored_is_made_again(
+    database: Database, start: Start, fill: Fill, store: ReportStore
+) -> None:
+    lease = await start()
+    await fill(lease, range(1, 5))
+    report = await _finish(store, lease)
+    await Summaries(database, Spool(database)).of(report, LONG)
+    good = await _payload(database)
+    for payload in (b"", b"\xc1", b"\x80", b"\x01" + good):
+        async with database.write() as connection:
+            await connection.execute(update(stored_summaries).values(payload=payload))
+        found = await Summaries(database, Spool(database)).of(report, LONG)
+        assert found == expected(range(1, 5))
+        assert await _payload(database) == good
+
+
+async def _payload(database: Database) -> bytes:
+    async with database.read() as connection:
+        payload: bytes = (await connection.execute(select(stored_summaries.c.payload))).scalar_one()
+    return payload
 
 
 async def test_deleting_a_report_deletes_its_summary_and_a_late_viewer_stores_none(
