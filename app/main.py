@@ -25,13 +25,14 @@ from app.hints import Hints
 from app.pages import Pages
 from app.report_store import ReportStore
 from app.reports import Reports
-from app.routes import api, datasets, ops, problems, reports, rows, session, stream
+from app.routes import api, datasets, ops, problems, reports, rows, session, stream, summary
 from app.routes.access import current_user, refuse_other_names, refuse_other_sites
 from app.runner import RunContext
 from app.sessions import Sessions
 from app.settings import STATIC, Settings
 from app.source import Source
 from app.spool import Spool
+from app.summaries import Summaries
 from app.templating import environment
 from app.worker import Worker
 
@@ -61,6 +62,7 @@ class Parts:
     fragments: Fragments
     pages: Pages
     events: Events
+    summaries: Summaries
 
 
 @asynccontextmanager
@@ -117,6 +119,7 @@ def _assemble(settings: Settings, sources: Sequence[Source], database: Database)
         fragments=fragments,
         pages=Pages(settings.page_rows, settings.page_chunks),
         events=Events(store, spool, fragments, wake, settings.ping_seconds),
+        summaries=Summaries(database, spool),
     )
 
 
@@ -124,7 +127,7 @@ def create_app(parts: Parts) -> Litestar:
     named = {field.name: getattr(parts, field.name) for field in fields(parts)}
     app = Litestar(
         route_handlers=[
-            *_handlers(datasets, reports, rows, stream, session, api, ops),
+            *_handlers(datasets, reports, rows, summary, stream, session, api, ops),
             create_static_files_router("/static", directories=[STATIC]),
         ],
         dependencies={name: _always(part) for name, part in named.items()} | {"user": Provide(current_user)},

@@ -88,6 +88,14 @@ event.listen(
     ),
 )
 
+summary = Table(
+    "summary",
+    metadata,
+    Column("report", Text, ForeignKey("report.id", ondelete="CASCADE"), primary_key=True),
+    Column("generation", Integer, nullable=False),
+    Column("payload", LargeBinary, nullable=False),  # of app/figures.py
+)
+
 session = Table(
     "session",
     metadata,

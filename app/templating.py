@@ -5,10 +5,12 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from app import progress
+from app import figures, progress
 from app.layout import ROW_HEIGHT, style_version
 from app.pages import KEPT_ROWS
 from app.settings import STATIC, TEMPLATES
+
+_HISTOGRAM_HEIGHT = 28  # of its own units; pixels, too, in static/app.css
 
 
 def environment() -> Environment:
@@ -31,6 +33,7 @@ def environment() -> Environment:
     made.tests["final"] = lambda status: status.final
     made.globals |= {"describe": progress.describe, "duration": progress.duration, "asset": _asset}
     made.globals |= {"kept_rows": KEPT_ROWS, "row_height": ROW_HEIGHT, "style_version": style_version}
+    made.globals |= {"figures": figures, "histogram_height": _HISTOGRAM_HEIGHT}
     for name in made.list_templates():
         made.get_template(name)
     return made

@@ -20,6 +20,7 @@ from app.report_store import ReportStore
 from app.reports import Reports
 from app.routes.access import AnyRequest
 from app.routes.problems import RETRY_SECONDS, answer
+from app.routes.summary import is_hidden
 from app.spool import Spool
 
 _HISTORY = 100
@@ -57,6 +58,7 @@ async def create(
 @get("/reports/{report_id:str}", include_in_schema=False)
 async def show(
     report_id: FromPath[str],
+    request: AnyRequest,
     user: NamedDependency[User],
     reports: NamedDependency[Reports],
     spool: NamedDependency[Spool],
@@ -87,6 +89,8 @@ async def show(
         "chunks": fragments.page(report, extents, shown),
         "position": Position(report.generation, extents[-1].number if extents else 0),
         "streams": not report.status.final or (page.keep and report.chunks > 1),
+        "summary": None,  # the page asks for it when it has shown the rows
+        "summary_hidden": is_hidden(request),
     }
     # The page of a running report is old at once: going back to it must ask again.
     return Template("reports/show.html", context=context, headers={"Cache-Control": "no-store"})

@@ -84,6 +84,8 @@ def show(name: str = "plain", status: Status = Status.RUNNING, **values: Any) ->
         "chunks": Markup(""),
         "position": Position(1, 2),
         "streams": not status.final,
+        "summary": None,
+        "summary_hidden": False,
     }
 
 
