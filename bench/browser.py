@@ -1,7 +1,7 @@
 """Measures the browser's side in each engine and writes BROWSER.md.
 
-`browser.py` alone takes all of it. `--rows 20000 --only markup` is quick; `--variants all` also compares sizes of
-blocks. Partial measures are better kept elsewhere: `--output FILE`.
+`browser.py` alone takes all of it. `--rows 20000 --only markup` is quick; `--variants all` compares other
+ways to mark the rows up. Keep partial measures elsewhere: `--output FILE`.
 """
 
 import argparse
@@ -83,8 +83,8 @@ def _write(output: Path, results: Sequence[Result], opened: dict[str, dict[str, 
 
 
 _MILLION = [
-    "A finished report of 1,000,000 x 10, default settings. A jump ends when rows fill the viewport, and show the row",
-    "that was asked for. Memory is what the browser grew by since its empty page.",
+    "A finished report of 1,000,000 x 10, default settings. A jump ends when rows fill the viewport and the",
+    "row that was asked for is among them. Memory is what the browser grew by since its empty page.",
 ]
 
 
@@ -119,9 +119,10 @@ def _aim(name: str, rows: int, ours: Result, plain: Result | None) -> str:
 def _explanation(results: Sequence[Result]) -> list[str]:
     names = list(dict.fromkeys(result.variant for result in results))
     return [
-        "Flights of 10 columns stream into the report's page through its own scripts and styles; medians. Times",
-        "run from the request for the stream; `ours` and `bounded` run a report for it, the others send one that",
-        "was recorded. A stall is a time without a frame. Memory is what all processes of the browser grew by.",
+        "Flights of 10 columns stream into the report's page through its own scripts and styles; medians.",
+        "The time runs from the request for the stream; `ours` and `bounded` run a report for it, the others",
+        "send one that was recorded. A stall is a time without a frame, memory what all processes of the",
+        "browser grew by.",
         "",
         *variants.meanings(names),
     ]

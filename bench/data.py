@@ -56,7 +56,7 @@ def part(rows: int) -> Path:
 
 
 def million() -> Path:
-    """A SQLite file with the table `mixed` of 1,000,000 rows and 10 columns, the same each time; made once."""
+    """A SQLite file with the table `mixed`: 1,000,000 rows of 10 columns, the same each time; made once."""
     path = CACHE / "million.db"
     if not path.exists():
         CACHE.mkdir(exist_ok=True)
@@ -64,8 +64,8 @@ def million() -> Path:
         draft.unlink(missing_ok=True)
         with closing(sqlite3.connect(draft)) as connection, connection:
             connection.execute(
-                "CREATE TABLE mixed (id INTEGER PRIMARY KEY, code INTEGER, amount REAL, share REAL, name TEXT, "
-                "city TEXT, tag TEXT, note TEXT, day TEXT, flag INTEGER)"
+                "CREATE TABLE mixed (id INTEGER PRIMARY KEY, code INTEGER, amount REAL, share REAL, "
+                "name TEXT, city TEXT, tag TEXT, note TEXT, day TEXT, flag INTEGER)"
             )
             connection.executemany(f"INSERT INTO mixed VALUES ({', '.join('?' * 10)})", _mixed(MILLION))
         draft.rename(path)

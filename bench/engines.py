@@ -1,4 +1,4 @@
-"""The three engines behind one small interface: Chromium and Firefox through Playwright, WebKitGTK through Selenium.
+"""The three engines behind one interface: Playwright drives Chromium and Firefox, Selenium WebKitGTK.
 
 One browser at a time, because memory and time are those of the whole machine.
 """

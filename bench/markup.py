@@ -1,4 +1,4 @@
-"""The variants of markup: recorded messages of the product's stream, changed, and the styles and scripts for them.
+"""The variants of markup: recorded messages of the product's stream, changed, with their styles and scripts.
 
 Only the markup between the cells changes; the cells are the product's.
 """

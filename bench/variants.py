@@ -71,7 +71,7 @@ def measure(name: str, rows: int, variants: Sequence[str], turns: int) -> list[R
     ):
         for turn in range(turns):
             for variant in variants:
-                if turn and (rows >= _MANY and variant == "plain" or taken[variant][0].cut):
+                if turn and ((rows >= _MANY and variant == "plain") or taken[variant][0].cut):
                     continue
                 url = (bounded if variant == "bounded" else whole).url
                 address = f"{url}/bench/{variant}/page?dataset={dataset}"
@@ -108,16 +108,15 @@ def _run(browser: Engine, address: str, rows: int) -> Run:
     if rows and found != rows:
         raise SystemExit(f"{address} shows {found} rows instead of {rows}")
     asked = probe["asked"]
-    return Run(probe["first"] - asked, probe["done"] - asked, probe["stall"], memory, elements)
+    first, done = round(probe["first"] - asked), round(probe["done"] - asked)
+    return Run(first, done, round(probe["stall"]), round(memory), elements)
 
 
 def table(results: Sequence[Result]) -> list[str]:
     """The results of one engine with so many rows."""
     plain = next((result for result in results if result.variant == "plain"), None)
-    lines = [
-        "| markup | first row, ms | all rows, s | longest stall, ms | memory, MiB | elements | plain / this |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    columns = ("markup", "first row, ms", "all rows, s", "longest stall, ms", "memory, MiB", "elements")
+    lines = [f"| {' | '.join(columns)} | plain / this |", "|---" * 7 + "|"]
     for result in results:
         over = "over " if plain and plain.cut else ""
         ratio = f"{over}{plain.done / result.done:.1f}" if plain and not result.cut else ""
