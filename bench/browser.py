@@ -7,6 +7,8 @@ ways to mark the rows up. Keep partial measures elsewhere: `--output FILE`.
 import argparse
 import datetime
 import os
+import signal
+import sys
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -19,11 +21,13 @@ from variants import Result
 
 _DEFAULT = ("plain", "ours", "bounded")
 _FASTER = {"chromium": 20.0, "firefox": 8.0}  # plain / ours, at the least
+_LOAD = os.getloadavg()[0]  # figures taken beside other work are rough
 _STALL, _FIRST = 200, 200  # milliseconds at the most
 
 
 def main() -> None:
     chosen = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the browsers and the servers end with it
     results: list[Result] = []
     opened: dict[str, dict[str, str]] = {}
     if chosen.only != "million":
@@ -70,7 +74,8 @@ def _write(output: Path, results: Sequence[Result], opened: dict[str, dict[str, 
         [
             "# In the browser",
             "",
-            f"`bench/browser.py` on {datetime.date.today()}: {os.cpu_count()} cores, {engines}.",
+            f"`bench/browser.py` on {datetime.date.today()}: {os.cpu_count()} cores, {engines}. "
+            f"Load of the machine before: {_LOAD:.1f}.",
         ]
     ]
     if results:
@@ -89,31 +94,28 @@ _MILLION = [
 
 
 def _aims(results: Sequence[Result]) -> list[str]:
-    lines = [
-        "| engine | rows | plain / ours | first row, ms | longest stall, ms | missed |",
-        "|---|---|---|---|---|---|",
-    ]
+    columns = ("engine", "rows", "plain / ours", "plain / bounded", "first row, ms", "longest stall, ms")
+    lines = [f"| {' | '.join(columns)} | missed by `ours` |", "|---" * 7 + "|"]
     for (name, rows), group in groupby(results, lambda result: (result.engine, result.rows)):
         found = {result.variant: result for result in group}
         if "ours" in found and not found["ours"].cut:
-            lines.append(_aim(name, rows, found["ours"], found.get("plain")))
+            lines.append(_aim(name, rows, found))
     return lines
 
 
-def _aim(name: str, rows: int, ours: Result, plain: Result | None) -> str:
+def _aim(name: str, rows: int, found: dict[str, Result]) -> str:
+    ours, plain, bounded = (found.get(variant) for variant in ("ours", "plain", "bounded"))
+    assert ours
     first, stall = ours.middle(lambda run: run.first), ours.middle(lambda run: run.stall)
     missed = []
-    ratio = "not measured"
-    if plain:
-        times = plain.done / ours.done
-        ratio = f"{'over ' if plain.cut else ''}{times:.1f}"
-        if times < _FASTER.get(name, 0):
-            missed.append(f"{_FASTER[name]:.0f} times as fast")
+    if plain and plain.done / ours.done < _FASTER.get(name, 0):
+        missed.append(f"{_FASTER[name]:.0f} times as fast")
     if first > _FIRST:
         missed.append(f"first row in {_FIRST} ms")
     if stall > _STALL:
         missed.append(f"no stall over {_STALL} ms")
-    return f"| {name} | {rows:,} | {ratio} | {first:,.0f} | {stall:,.0f} | {', '.join(missed) or '-'} |"
+    ratios = f"{variants.ratio(plain, ours)} | {variants.ratio(plain, bounded)}"
+    return f"| {name} | {rows:,} | {ratios} | {first:,.0f} | {stall:,.0f} | {', '.join(missed) or '-'} |"
 
 
 def _explanation(results: Sequence[Result]) -> list[str]:

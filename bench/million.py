@@ -16,7 +16,7 @@ from engines import Engine, Gone, engine
 ROWS = (250_000, 750_000, 999_999)
 _PLACES = (0.25, 0.75, 1.0)  # of the height of what can be scrolled
 _JUMPS = 30
-_CHUNKS = 50  # scrolled through without a pause
+_CHUNKS, _SECONDS = 50, 20  # scrolled through without a pause
 _PATIENCE = 15  # seconds for one jump
 _LIMIT = 400  # seconds for one browser
 
@@ -45,11 +45,11 @@ _JUMP = """({ url, row, top, patience }) => new Promise(resolve => {
     requestAnimationFrame(look);
 })"""
 
-# The longest time without a frame, and the share of frames whose middle shows no row.
-_SCROLL = """distance => new Promise(resolve => {
+# At an even speed: the longest time without a frame, and the share of frames whose middle shows no row.
+_SCROLL = """({ distance, duration }) => new Promise(resolve => {
     const scroller = document.getElementById("report-scroll");
-    scroller.scrollTop = 0;
-    let left = distance, frames = 0, blank = 0, stall = 0, last = performance.now();
+    const start = performance.now();
+    let frames = 0, blank = 0, stall = 0, last = start;
     const frame = () => {
         const now = performance.now();
         stall = Math.max(stall, now - last);
@@ -58,10 +58,11 @@ _SCROLL = """distance => new Promise(resolve => {
         const place = scroller.getBoundingClientRect();
         const found = document.elementFromPoint(place.left + 30, (place.top + place.bottom) / 2);
         if (!found?.closest("#report-rows tr")) blank += 1;
-        left -= 1300;
-        scroller.scrollTop += 1300;
-        left > 0 ? requestAnimationFrame(frame) : resolve({ stall, blank: blank / frames });
+        const done = Math.min(1, (now - start) / duration);
+        scroller.scrollTop = distance * done;
+        done < 1 ? requestAnimationFrame(frame) : resolve({ stall, blank: blank / frames });
     };
+    scroller.scrollTop = 0;
     requestAnimationFrame(frame);
 })"""
 
@@ -76,7 +77,7 @@ _LABELS = [
     "chunks live after them",
     "elements after them",
     "memory after them, MiB",
-    f"longest stall while scrolling through {_CHUNKS} chunks, ms",
+    f"longest stall while scrolling through {_CHUNKS} chunks in {_SECONDS} s, ms",
     "frames without rows meanwhile",
     "chunks live after that",
 ]
@@ -120,6 +121,8 @@ def _figures(browser: Engine, url: str) -> Iterator[str]:
     for row in ROWS:
         yield _shown(_open(browser, f"{url}?row={row}", row))
     _open(browser, url)
+    while browser.evaluate("() => document.readyState") != "complete":
+        time.sleep(0.05)
     for place in _PLACES:
         jump = _jump(browser, place)
         yield f"{_shown(jump)} ({jump['first']:,}-{jump['last']:,})" if jump else _shown(jump)
@@ -132,7 +135,7 @@ def _figures(browser: Engine, url: str) -> Iterator[str]:
     yield f"{live:,}"
     yield f"{elements:,}"
     yield f"{browser.memory() - before:,.0f}"
-    scrolled = browser.evaluate(_SCROLL, _CHUNKS * 1000 * 26)
+    scrolled = browser.evaluate(_SCROLL, {"distance": _CHUNKS * 1000 * 26, "duration": _SECONDS * 1000})
     yield f"{scrolled['stall']:,.0f}"
     yield f"{scrolled['blank']:.0%}"
     yield f"{browser.evaluate(_LIVE)[0]:,}"

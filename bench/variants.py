@@ -71,7 +71,7 @@ def measure(name: str, rows: int, variants: Sequence[str], turns: int) -> list[R
     ):
         for turn in range(turns):
             for variant in variants:
-                if turn and ((rows >= _MANY and variant == "plain") or taken[variant][0].cut):
+                if turn and ((rows >= _MANY and variant in ("plain", "plain-auto")) or taken[variant][0].cut):
                     continue
                 url = (bounded if variant == "bounded" else whole).url
                 address = f"{url}/bench/{variant}/page?dataset={dataset}"
@@ -117,11 +117,14 @@ def table(results: Sequence[Result]) -> list[str]:
     plain = next((result for result in results if result.variant == "plain"), None)
     columns = ("markup", "first row, ms", "all rows, s", "longest stall, ms", "memory, MiB", "elements")
     lines = [f"| {' | '.join(columns)} | plain / this |", "|---" * 7 + "|"]
-    for result in results:
-        over = "over " if plain and plain.cut else ""
-        ratio = f"{over}{plain.done / result.done:.1f}" if plain and not result.cut else ""
-        lines.append(f"| `{result.variant}` | {_figures(result)} | {ratio} |")
-    return lines
+    return lines + [f"| `{each.variant}` | {_figures(each)} | {ratio(plain, each)} |" for each in results]
+
+
+def ratio(slow: Result | None, fast: Result | None) -> str:
+    """Of the times to all rows; "over" if the slow one was cut off."""
+    if not slow or not fast or fast.cut:
+        return ""
+    return f"{'over ' if slow.cut else ''}{slow.done / fast.done:.1f}"
 
 
 def _figures(result: Result) -> str:
