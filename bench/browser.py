@@ -121,7 +121,7 @@ def _aim(name: str, rows: int, found: dict[str, Result]) -> str:
 def _explanation(results: Sequence[Result]) -> list[str]:
     names = list(dict.fromkeys(result.variant for result in results))
     return [
-        "Flights of 10 columns stream into the report's page through its own scripts and styles; runs of each:",
+        "Flights of 10 columns stream into the report's page, with its own scripts and styles. Runs of each:",
         f"{max(len(result.runs) for result in results)}, a plain table of many rows once; medians. The time",
         "runs from the request for the stream; `ours` and `bounded` run a report for it, the others",
         "send one that was recorded. A stall is a time without a frame, memory what all processes of the",
