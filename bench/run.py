@@ -3,7 +3,6 @@
 import datetime
 import os
 import platform
-import shutil
 import sqlite3
 import statistics
 import subprocess
@@ -95,19 +94,14 @@ def reports(path: Path) -> list[str]:
     ]
 
 
-def growth(path: Path) -> list[str]:
+def growth() -> list[str]:
     """Time and memory against the number of rows."""
     lines = [
         "| rows | seconds from POST to the last row | microseconds a row | peak MiB of the server |",
         "|---|---|---|---|",
     ]
     for rows in (1_000, 10_000, 100_000, 336_776):
-        part = data.CACHE / f"part{rows}.db"
-        if not part.exists():
-            shutil.copy(path, part)
-            with sqlite3.connect(part) as connection:
-                connection.execute("DELETE FROM flights WHERE rowid > ?", (rows,))
-        with streaming.server(part, page_chunks="100000") as server:
+        with streaming.server(data.part(rows), page_chunks="100000") as server:
             taken = [streaming.run(server.url, f"part{rows}.flights").done for _ in range(3)]
             seconds = statistics.median(taken)
             most = server.memory("VmHWM")
@@ -124,7 +118,7 @@ def main() -> None:
         f"{platform.python_version()}, SQLite {sqlite3.sqlite_version}. {data.ROWS:,} flights of 10 columns; "
         f"medians of {RUNS} alternating runs.",
     ]
-    parts = [rendering(path), reports(path), growth(path)]
+    parts = [rendering(path), reports(path), growth()]
     text = "\n".join(["\n".join(head), *("\n".join(part) for part in parts)]).replace(
         "\n| rows", "\n\n| rows"
     )

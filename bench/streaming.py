@@ -6,14 +6,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
-_SERVE = [sys.executable, "-m", "app", "serve", "--auth", "none", "--port", "0"]
+_PRODUCT = ("-m", "app")
 
 
 @dataclass
@@ -29,10 +29,12 @@ class Server:
 
 
 @contextmanager
-def server(path: Path, **settings: str) -> Iterator[Server]:
+def server(path: Path, program: Sequence[str] = _PRODUCT, **settings: str) -> Iterator[Server]:
+    """A server of one file, with a state of its own; `program` may be another one that takes its commands."""
     with tempfile.TemporaryDirectory() as state:
+        flags = ["--auth", "none", "--port", "0", "--state", f"{state}/state.db"]
         process = subprocess.Popen(
-            [*_SERVE, str(path), "--state", f"{state}/state.db"],
+            [sys.executable, *program, "serve", str(path), *flags],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
