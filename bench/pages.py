@@ -21,7 +21,7 @@ from app.main import Parts, create_app
 from app.settings import STATIC
 
 _PROBE = Path(__file__).with_name("probe.js")
-_ROWS = re.compile(r'(<div id="report-rows"[^>]*>).*(</div>\s*</div>\s*<p id="report-empty")', re.S)
+_ROWS = re.compile(r'(<div id="report-rows"[^>]*>).*(</div>\s*</div>\s*<p id="report-next")', re.S)
 _STREAM = re.compile(r'<div id="report-stream".*?</div>', re.S)
 _ID = re.compile(r"^id: \d+\.(\d+)$", re.M)
 
