@@ -22,11 +22,9 @@ function browse(scroller, rows) {
     const chunk = lastBy((chunk) => first(chunk) <= row);
     return chunk.offsetTop - head.offsetHeight + (row - first(chunk)) * ROW;
   };
-  const topRow = () => {
-    const top = scroller.scrollTop + head.offsetHeight;
-    const chunk = lastBy((chunk) => chunk.offsetTop <= top);
-    return first(chunk) + Math.max(0, Math.floor((top - chunk.offsetTop) / ROW));
-  };
+  const edge = () => scroller.scrollTop + head.offsetHeight; // where the header ends
+  const topChunk = () => lastBy((chunk) => chunk.offsetTop <= edge());
+  const topRow = () => first(topChunk()) + Math.max(0, Math.floor((edge() - topChunk().offsetTop) / ROW));
 
   // The chosen row is marked as soon as it is there.
   const mark = () => {
@@ -48,16 +46,16 @@ function browse(scroller, rows) {
     mark();
   };
 
-  // Past the bound the farthest chunks are emptied: each holds its placeholder as a template.
+  // Chunks far away are emptied, and past the bound the farthest: each holds its placeholder as a template.
   const tidy = () => {
-    const loaded = chunks().filter((chunk) => !chunk.matches(".gap"));
-    const excess = loaded.length - rows.dataset.live;
-    if (excess <= 0) return;
-    const top = scroller.scrollTop;
-    const away = (chunk) =>
-      Math.max(chunk.offsetTop - top - scroller.clientHeight, top - chunk.offsetTop - chunk.offsetHeight);
-    const far = loaded.map((chunk) => [away(chunk), chunk]).filter(([pixels]) => pixels > FAR);
-    for (const [, chunk] of far.sort((a, b) => b[0] - a[0]).slice(0, excess)) {
+    const [bound, top] = [Number(rows.dataset.live), scroller.scrollTop];
+    const here = topChunk().dataset.chunk;
+    const away = (chunk) => Math.abs(chunk.dataset.chunk - here);
+    const near = (chunk) => chunk.offsetTop < top + scroller.clientHeight + FAR
+      && chunk.offsetTop + chunk.offsetHeight > top - FAR;
+    const loaded = chunks().filter((chunk) => !chunk.matches(".gap")).sort((a, b) => away(a) - away(b));
+    for (const chunk of loaded.filter((chunk, place) => place >= bound || away(chunk) > bound)) {
+      if (near(chunk)) continue;
       if (chunk.contains(document.activeElement)) scroller.focus({ preventScroll: true });
       const gap = chunk.querySelector("template").content.firstElementChild.cloneNode(true);
       Object.assign(gap.dataset, chunk.dataset);
@@ -77,8 +75,11 @@ function browse(scroller, rows) {
   };
 
   document.addEventListener("htmx:after:swap", (event) => {
-    if (rows.contains(event.target)) { banner.hidden = true; look(); }
-    tidy();
+    if (rows.contains(event.target)) { // a chunk that was asked for, and not one of the stream
+      banner.hidden = true;
+      tidy();
+      look();
+    }
     const answer = document.getElementById("report-found");
     if (answer !== found && (found = answer)?.dataset.row) choose(Number(answer.dataset.row), false, 5);
     else mark();
