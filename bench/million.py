@@ -31,7 +31,9 @@ _JUMP = """({ url, row, top, patience }) => new Promise(resolve => {
     const look = () => {
         const now = performance.now();
         const place = scroller.getBoundingClientRect();
-        const from = place.top + 50, to = place.bottom - 30;  // under the header, above a scroll bar
+        const from = document.querySelector("#report-table .head").getBoundingClientRect().bottom + 12;
+        const end = document.getElementById("report-rows").getBoundingClientRect().bottom - 12;
+        const to = Math.min(place.bottom - 30, end);  // above a scroll bar
         const shown = [0, 1, 2, 3, 4, 5].map(step => document
             .elementFromPoint(place.left + 30, from + (to - from) * step / 5)
             ?.closest("#report-rows tr[aria-rowindex]"));

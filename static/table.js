@@ -5,12 +5,12 @@ const scroller = document.getElementById("report-scroll");
 if (scroller) browse(scroller, document.getElementById("report-rows"));
 
 function browse(scroller, rows) {
-  const FAR = 2_000; // pixels from the view: a nearer chunk that is emptied would load again at once
+  const [NEAR, FAR] = [2_000, 4_000]; // pixels from the view: at which chunks load, and may be emptied
   const ROW = parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--row"));
   const head = scroller.querySelector(".head");
   const banner = document.getElementById("report-connection");
   let current = 0, focusing = false; // the row that keys, a click or a search chose; whether it takes the focus
-  let settling, found;
+  let settling, looking, found;
 
   // Places: a chunk knows its first row, and every row has the same height.
   const first = (chunk) => Number(chunk.dataset.first);
@@ -64,22 +64,24 @@ function browse(scroller, rows) {
     }
   };
 
-  // Of several chunks that come near at once only the last one's request goes on (hx-sync): the others follow.
+  // Placeholders load when they are near, those in view first; what is out of sight by then gives way (hx-sync).
   const look = () => {
-    const view = scroller.getBoundingClientRect();
-    const gap = chunks().find((chunk) => {
-      const box = chunk.matches(".gap") && chunk.getBoundingClientRect();
-      return box && box.bottom > view.top && box.top < view.bottom;
-    });
-    if (gap && !chunks().some((chunk) => chunk.matches(".htmx-request"))) htmx.trigger(gap, "intersect");
+    const [top, bottom] = [scroller.scrollTop, scroller.scrollTop + scroller.clientHeight];
+    const within = (chunk, margin) =>
+      chunk.offsetTop < bottom + margin && chunk.offsetTop + chunk.offsetHeight > top - margin;
+    const gaps = chunks().filter((chunk) => chunk.matches(".gap"));
+    const next = gaps.find((gap) => within(gap, 0)) ?? gaps.find((gap) => within(gap, NEAR));
+    const busy = gaps.find((gap) => gap.matches(".htmx-request"));
+    if (next && next !== busy && !(busy && within(busy, 0))) htmx.trigger(next, "near");
   };
+  const lookSoon = () => { looking ||= setTimeout(() => { looking = 0; look(); }, 30); };
 
   document.addEventListener("htmx:after:swap", (event) => {
     if (rows.contains(event.target)) { // a chunk that was asked for, and not one of the stream
       banner.hidden = true;
       tidy();
-      look();
     }
+    lookSoon();
     const answer = document.getElementById("report-found");
     if (answer !== found && (found = answer)?.dataset.row) choose(Number(answer.dataset.row), false, 5);
     else mark();
@@ -95,12 +97,12 @@ function browse(scroller, rows) {
 
   // The address carries the row, so that a reload lands on it.
   scroller.addEventListener("scroll", () => {
+    lookSoon();
     clearTimeout(settling);
     settling = setTimeout(() => {
       const url = new URL(location);
       rows.firstElementChild && topRow() > 1 ? url.searchParams.set("row", topRow()) : url.searchParams.delete("row");
       history.replaceState(null, "", url);
-      look();
     }, 150);
   }, { passive: true });
   if (scroller.dataset.row && holds(Number(scroller.dataset.row))) scroller.scrollTop = place(Number(scroller.dataset.row));

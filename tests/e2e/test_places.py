@@ -14,8 +14,8 @@ ROWS = 30_000
 # The number of the row that is right below the header.
 _TOP = """() => {
     const frame = document.getElementById("report-scroll").getBoundingClientRect();
-    const head = document.querySelector("#report-table .head").offsetHeight;
-    const row = document.elementFromPoint(frame.left + 60, frame.top + head + 8)?.closest("tr");
+    const head = document.querySelector("#report-table .head").getBoundingClientRect();
+    const row = document.elementFromPoint(frame.left + 60, head.bottom + 8)?.closest("tr");
     return row ? row.cells[0].textContent : null;
 }"""
 _FOCUS = "() => document.activeElement.closest('tr')?.cells[0].textContent ?? document.activeElement.id"
