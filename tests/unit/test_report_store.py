@@ -410,3 +410,15 @@ async def test_cancellations_that_race_a_claim_are_never_lost(
         else:
             assert (after.status, after.cancel_requested) == (Status.RUNNING, True)
             await store.finish(Lease(claimed.id, claimed.epoch), Status.CANCELLED)
+
+
+async def test_widths_are_kept_whoever_reads_the_report(store: ReportStore, start: Start) -> None:
+    lease = await start()
+    before = await store.get(lease.report)
+    assert before is not None
+    wide = tuple(replace(column, width=321, fixed=True) for column in before.columns)
+    await store.set_widths(lease.report, wide)
+    after = await store.get(lease.report)
+    assert after is not None
+    assert after == replace(before, columns=wide, read_at=after.read_at)
+    await store.set_widths("nobody", wide)

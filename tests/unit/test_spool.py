@@ -9,7 +9,8 @@ from sqlalchemy import delete, func, select
 from app.codec import CODEC
 from app.database import Database
 from app.errors import LeaseLost
-from app.model import Chunk, Lease, Status
+from app.model import Chunk, Extent, Lease, Status
+from app.pages import Page
 from app.report_store import ReportStore
 from app.schema import chunk as chunks
 from app.schema import report as reports
@@ -180,6 +181,22 @@ async def test_reading_goes_on_after_a_chunk_in_order(spool: Spool, start: Start
     assert await spool.read(lease.report, 1, 12, 99) == []
     assert await spool.read(lease.report, 2, 0, 99) == []
     assert await spool.read("another", 1, 0, 99) == []
+
+
+async def test_the_extents_of_a_page_are_told_without_their_rows(
+    spool: Spool, start: Start, fill: Fill
+) -> None:
+    lease = await start()
+    await fill(lease, 7)
+    told = await spool.extents(lease.report, 1, Page())
+    assert told == [Extent(number, number * 10 - 9, 10) for number in range(1, 8)]
+    assert await spool.extents(lease.report, 1, Page(1, 25)) == told[:3]
+    assert await spool.extents(lease.report, 1, Page(2, 25)) == told[3:5]
+    assert await spool.extents(lease.report, 1, Page(3, 25)) == told[5:]
+    assert await spool.extents(lease.report, 1, Page(4, 25)) == []
+    assert await spool.extents(lease.report, 1, Page(), after=2, limit=3) == told[2:5]
+    assert await spool.extents(lease.report, 1, Page(2, 25), after=4) == told[4:5]
+    assert await spool.extents(lease.report, 2, Page()) == []
 
 
 async def test_a_chunk_is_found_by_its_number(spool: Spool, start: Start, fill: Fill) -> None:
