@@ -8,7 +8,6 @@ function browse(scroller, rows) {
   const FAR = 2_000; // pixels from the view: a nearer chunk that is emptied would load again at once
   const ROW = parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--row"));
   const head = scroller.querySelector(".head");
-  const banner = document.getElementById("report-connection");
   let current = 0, focusing = false; // the row that keys, a click or a search chose; whether it takes the focus
   let settling, found;
 
@@ -39,8 +38,8 @@ function browse(scroller, rows) {
     focusing = false;
   };
 
-  const choose = (row, focus, above = 0) => { // `above` rows are shown above it if it was out of sight
-    if (!holds(row)) return location.assign(`${location.pathname}?row=${row}`);
+  const choose = (row, focus, above = 0, url = `${location.pathname}?row=${row}`) => { // `above` rows are shown above it if it was out of sight
+    if (!holds(row)) return location.assign(url);
     [current, focusing] = [row, focus];
     const [top, space] = [place(row), scroller.clientHeight - head.offsetHeight - ROW];
     if (top < scroller.scrollTop) scroller.scrollTop = top - above * ROW;
@@ -66,31 +65,21 @@ function browse(scroller, rows) {
     }
   };
 
-  // Of several chunks that come near at once only the last one's request goes on (hx-sync): the others follow.
-  const look = () => {
-    const view = scroller.getBoundingClientRect();
-    const gap = chunks().find((chunk) => {
-      const box = chunk.matches(".gap") && chunk.getBoundingClientRect();
-      return box && box.bottom > view.top && box.top < view.bottom;
-    });
-    if (gap && !chunks().some((chunk) => chunk.matches(".htmx-request"))) htmx.trigger(gap, "intersect");
+  const look = loading(scroller, rows);
+
+  // A search's new answer: the address carries it, so that a reload or another page of the report shows it again.
+  const heed = () => {
+    const answer = document.getElementById("report-found");
+    const { row, text } = answer.dataset;
+    if (answer === found || !row) { found = answer; return mark(); }
+    found = answer;
+    const url = new URL(location);
+    for (const [name, value] of [["row", row], ["q", text], ["found", row]]) url.searchParams.set(name, value);
+    choose(Number(row), false, 5, url);
+    if (holds(Number(row))) history.replaceState(null, "", url);
   };
 
-  document.addEventListener("htmx:after:swap", (event) => {
-    if (rows.contains(event.target)) { banner.hidden = true; look(); }
-    tidy();
-    const answer = document.getElementById("report-found");
-    if (answer !== found && (found = answer)?.dataset.row) choose(Number(answer.dataset.row), false, 5);
-    else mark();
-  });
-  for (const name of ["htmx:error", "htmx:response:error"]) {
-    rows.addEventListener(name, () => {
-      banner.firstElementChild.textContent = banner.dataset[navigator.onLine ? "refused" : "offline"];
-      banner.hidden = false;
-    });
-  }
-  addEventListener("online", look);
-  banner.querySelector("[data-retry]").addEventListener("click", look);
+  document.addEventListener("htmx:after:swap", () => { tidy(); heed(); });
 
   // The address carries the row, so that a reload lands on it.
   scroller.addEventListener("scroll", () => {
@@ -98,11 +87,16 @@ function browse(scroller, rows) {
     settling = setTimeout(() => {
       const url = new URL(location);
       rows.firstElementChild && topRow() > 1 ? url.searchParams.set("row", topRow()) : url.searchParams.delete("row");
+      url.hash = "";
       history.replaceState(null, "", url);
       look();
     }, 150);
   }, { passive: true });
   if (scroller.dataset.row && holds(Number(scroller.dataset.row))) scroller.scrollTop = place(Number(scroller.dataset.row));
+  if (document.getElementById("report-found").dataset.row) {
+    heed();
+    document.getElementById("find-next").focus({ preventScroll: true });
+  }
 
   document.getElementById("report-jump").addEventListener("submit", (event) => {
     const row = Number(event.target.elements.row.value);
