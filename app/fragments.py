@@ -56,10 +56,17 @@ class Fragments:
         height = extent.rows * ROW_HEIGHT
         return Markup(self._placeholder.render(report=report, extent=extent, height=height, spare=spare))
 
-    def page(self, report: Report, extents: Sequence[Extent], shown: Chunk | None) -> Markup:
-        """All chunks of a page: `shown` as rows, the others as placeholders."""
+    def page(
+        self,
+        report: Report,
+        extents: Sequence[Extent],
+        shown: Chunk | None,
+        marked: int = 0,
+        found: bool = False,
+    ) -> Markup:
+        """All chunks of a page: `shown` as rows with one marked, the others as placeholders."""
         return Markup("\n").join(
-            self.chunk(report, shown)
+            Markup(render.marked(self.chunk(report, shown), marked, found=found))
             if shown and shown.number == extent.number
             else self.placeholder(report, extent)
             for extent in extents

@@ -41,6 +41,13 @@ def blocks(rows: Sequence[Row], first_row: int) -> list[str]:
     ]
 
 
+def marked(html: str, row: int, *, found: bool) -> str:
+    """The HTML with the row as the target of `#this-row`, and as the current one if it was sought."""
+    start = f'<tr aria-rowindex="{row + 1}"'
+    current = ' aria-current="true"' if found else ""
+    return str(html).replace(start, f'<tr id="this-row"{current}{start.removeprefix("<tr")}', 1)
+
+
 def _block(lines: list[str], first_row: int) -> str:
     # The header is row 1 of the table, so the first row of the report is row 2.
     return "".join(

@@ -23,14 +23,10 @@ function follow(stream) {
   const SILENCE = 40_000; // the server pings every 15 s: two pings missed and the line is dead
   const FRAME = 30; // a frame is yielded this often, or a thousand small messages would wait for one each
   const rows = document.getElementById("report-rows");
-  const banner = document.getElementById("report-connection");
   const connection = () => stream._htmx?.sse;
   let watchdog, again, lastFrame = 0, ended = false;
 
-  const say = (what) => {
-    banner.hidden = !what;
-    if (what) banner.firstElementChild.textContent = banner.dataset[navigator.onLine ? what : "offline"];
-  };
+  const say = (what) => tell("stream", what);
 
   const alive = () => {
     clearTimeout(watchdog);
@@ -80,7 +76,7 @@ function follow(stream) {
     stream.addEventListener(name, () => { say("refused"); again = setTimeout(retry, 3000); });
   }
 
-  banner.querySelector("[data-retry]").addEventListener("click", retry);
+  document.querySelector("#report-connection [data-retry]").addEventListener("click", retry);
   addEventListener("online", retry);
   addEventListener("offline", () => { if (!ended) { say("offline"); connection()?.reader?.cancel(); } });
   alive();

@@ -11,6 +11,7 @@ from litestar.response import Redirect, Template
 from app import hints
 from app.errors import InvalidRequest, NotFound, TooManyReports
 from app.events import Position
+from app.find import Found
 from app.fragments import Fragments
 from app.hints import Hints
 from app.model import Report
@@ -20,6 +21,7 @@ from app.report_store import ReportStore
 from app.reports import Reports
 from app.routes.access import AnyRequest
 from app.routes.problems import RETRY_SECONDS, answer
+from app.routes.rows import answer_again
 from app.routes.summary import is_hidden
 from app.spool import Spool
 
@@ -67,26 +69,37 @@ async def show(
     pages: NamedDependency[Pages],
     row: FromQuery[int] = 1,
     keep: FromQuery[bool] = False,
+    q: FromQuery[str] = "",
+    found: FromQuery[str] = "",
 ) -> Template:
-    """The page of the report that holds the row; `keep` asks for all rows of a report in the document."""
+    """The page of the report that holds the row; `keep` asks for all rows of a report in the document.
+
+    `q` was sought, and `found` in that row or in `none`.
+    """
     report = await _with_first_rows(report_id, user, reports, wake)
     row = max(1, min(row, report.rows))
     # Of rows that came meanwhile `report` does not know the widths yet. The stream goes on from here.
     shown = await spool.chunk_of_row(report.id, report.generation, row) if report.chunks else None
     page = pages.of_row(shown.first_row if shown else 1, keep)
-    found = await spool.extents(report.id, report.generation, page)
-    extents = [extent for extent in found if extent.number <= report.chunks]
+    all_extents = await spool.extents(report.id, report.generation, page)
+    extents = [extent for extent in all_extents if extent.number <= report.chunks]
     if page.keep and shown:  # the stream brings the others, in the pace of the browser
         extents = extents[:1]
         shown = await spool.chunk(report.id, report.generation, 1)
-    context = {
+    search = await answer_again(spool, report, q, found) if q else {}
+    match: Found | None = search.get("found")
+    marked = match.row if match else row
+    context = search | {
         "user": user,
         "section": "reports",
         "report": report,
         "page": page,
+        "marked": marked,
+        "q": q,
+        "found": match,
         "row": row,
         "shown": shown,
-        "chunks": fragments.page(report, extents, shown),
+        "chunks": fragments.page(report, extents, shown, marked, match is not None),
         "position": Position(report.generation, extents[-1].number if extents else 0),
         "streams": not report.status.final or (page.keep and report.chunks > 1),
         "summary": None,  # the page asks for it when it has shown the rows

@@ -4,6 +4,7 @@ htmx is answered with a fragment, also about an error; without scripts the same 
 """
 
 import asyncio
+import re
 import time
 from typing import Any
 from urllib.parse import quote
@@ -52,9 +53,11 @@ async def find_row(
         return _page("reports/_found.html", error.status, problem=error.sentence)
     if partial:
         return _page("reports/_found.html", **answer)
-    if answer["passed"]:
+    if answer["passed"] or answer["other_end"]:
         return _page("reports/found.html", user=user, section="reports", **answer)
-    where = f"row={answer['found'].row}&q={quote(q)}" if answer["found"] else f"q={quote(q)}&found=none"
+    where = f"q={quote(q)}&found=none"
+    if found := answer["found"]:
+        where = f"row={found.row}&q={quote(q)}&found={found.row}#this-row"
     return Redirect(f"/reports/{report_id}?{where}", status_code=303, headers=_HEADERS)
 
 
@@ -67,6 +70,16 @@ def _check(text: str, after: int, before: int | None) -> None:
         )
     if after < 0 or (before is not None and before < 0):
         raise InvalidRequest("`after` and `before` are numbers of rows, 0 or more.")
+
+
+async def answer_again(spool: Spool, report: Report, text: str, found: str) -> dict[str, Any]:
+    """What the report's page says of a search that led to it. `found` is a row's number, or `none`.
+
+    It is looked up again: the report may have more rows by now, and anybody can write an address.
+    """
+    _check(text, 0, None)
+    row = int(found) if re.fullmatch(r"[0-9]{1,15}", found) else 1
+    return await _answer(spool, report, text, min(max(0, row - 1), report.rows), None, None)
 
 
 async def _answer(

@@ -55,7 +55,7 @@ class CuttingProxy:
         self.cut()
 
     def up(self) -> None:
-        self._down = False
+        self._down = self._silent = False
 
     def silence(self) -> None:
         """The open connections stay and bring nothing any more: a cable was pulled further away."""

@@ -9,7 +9,7 @@ import re
 import time
 from typing import Any
 
-from playwright.sync_api import Page
+from playwright.sync_api import Error, Page
 from serving import Server
 from tables import Shown
 
@@ -46,9 +46,18 @@ def press_generate(page: Page) -> str:
 def until(page: Page, question: str, answer: object, seconds: float = 15) -> None:
     """Asks the page again and again until it gives the answer."""
     deadline = time.monotonic() + seconds
-    while (found := page.evaluate(question)) != answer:
+    while (found := _asked(page, question)) != answer:
         assert time.monotonic() < deadline, f"{question} was {found!r} after {seconds} s, not {answer!r}"
         page.wait_for_timeout(20)
+
+
+def _asked(page: Page, question: str) -> object:
+    try:
+        return page.evaluate(question)
+    except Error as error:
+        if "context was destroyed" not in error.message:
+            raise
+        return None  # the page is just being left
 
 
 def wait_for_status(page: Page, status: str, seconds: float = 30) -> None:

@@ -33,8 +33,19 @@ def test_a_module_is_short_and_so_are_its_functions(path: Path) -> None:
     assert {name: size for name, size in sizes.items() if size > 60} == {}
 
 
-def test_the_script_of_the_pages_stays_small() -> None:
-    assert len((ROOT / "static" / "app.js").read_text().splitlines()) < 110
+SCRIPTS = sorted((ROOT / "static").glob("*.js"))
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_stays_small(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 110
+
+
+def test_the_scripts_of_the_pages_make_no_markup() -> None:
+    assert len(SCRIPTS) >= 4
+    for path in SCRIPTS:
+        for maker in ("innerHTML", "outerHTML =", "insertAdjacentHTML", "createElement", "document.write"):
+            assert maker not in path.read_text(), f"{path.name} uses {maker}"
 
 
 def test_a_files_name_says_what_is_in_it() -> None:

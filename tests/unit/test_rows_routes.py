@@ -158,9 +158,31 @@ async def test_a_search_that_takes_too_long_says_how_far_it_came_and_goes_on_the
 async def test_without_scripts_finding_leads_to_the_page_at_the_row(site: Site) -> None:
     address = await site.done()
     answer = await site.get(f"{address}/find", htmx=False, q="needle", after=7)
-    assert (answer.status_code, answer.headers["location"]) == (303, f"{address}?row=1500&q=needle")
+    assert (answer.status_code, answer.headers["location"]) == (
+        303,
+        f"{address}?row=1500&q=needle&found=1500#this-row",
+    )
+    page = (await site.get(answer.headers["location"].partition("#")[0], htmx=False)).text
+    assert page.count('<tr id="this-row" aria-current="true" aria-rowindex="1501"') == 1
+    assert page.count('id="report-found" role="status" data-row="1500" data-column="2"') == 1
+    assert 'name="q" value="needle"' in page
     answer = await site.get(f"{address}/find", htmx=False, q="a &b", after=0)
     assert (answer.status_code, answer.headers["location"]) == (303, f"{address}?q=a%20%26b&found=none")
+    page = (await site.get(answer.headers["location"], htmx=False)).text
+    assert "No row contains “a &amp;b”" in page
+    assert 'aria-current="true"' not in page
+    # An address that claims what is not so.
+    page = (await site.get(f"{address}?row=1400&q=needle&found=1400", htmx=False)).text
+    assert '<tr id="this-row" aria-current="true" aria-rowindex="1501"' in page
+    page = (await site.get(f"{address}?q=needle&found=none", htmx=False)).text
+    assert 'data-row="7"' in page
+
+
+async def test_without_scripts_the_only_match_is_the_other_way(site: Site) -> None:
+    answer = await site.get(f"{await site.done()}/find", htmx=False, q="needle", after=1500)
+    assert answer.status_code == 200
+    assert "No more rows contain “needle”" in answer.text
+    assert "First: row 7" in answer.text
 
 
 async def test_without_scripts_a_long_search_goes_on_from_a_page(
