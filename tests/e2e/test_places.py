@@ -59,7 +59,7 @@ def test_a_row_is_found_by_its_number_and_the_address_carries_it(page: Page, rep
 def test_a_row_of_another_page_is_shown_by_that_page(page: Page, report: str) -> None:
     go_to(page, 25_000)
     until(page, _TOP, "25000")
-    assert page.url == f"{report}?row=25000"
+    assert page.url == f"{report}?row=25000#this-row"
     wait = "() => [...document.querySelectorAll('#report-rows > .chunk')].map(chunk => +chunk.dataset.chunk)"
     assert page.evaluate(wait) == list(range(25, 31))
     expect(page.get_by_role("link", name="Rows 24,001 to 30,000")).to_have_attribute("aria-current", "page")

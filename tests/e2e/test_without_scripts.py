@@ -115,9 +115,9 @@ def test_nothing_is_shown_that_would_not_work(
         "Run again",
         "row",
         "Go",
+        "Columns",
         "q",
         "Find",
-        "Columns",
         "Rows after",
         "Row 1 in full",
     ]
