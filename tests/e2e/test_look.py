@@ -82,6 +82,7 @@ def test_every_page_fits_its_window(
 
     page.goto(f"{demo.url}/reports")
     page.locator("#reports a", has_text="noise.recordings").first.click()
+    page.wait_for_load_state()
     page.get_by_label("Find in all rows").fill("sirens")
     page.get_by_label("Find in all rows").press("Enter")
     expect(page.locator("#report-found")).to_contain_text("Next")

@@ -93,11 +93,10 @@ def test_a_million_rows(page: Page, million: Server, browser_name: str) -> None:
         at(page, 1 + number * 24_989)
     assert page.evaluate("() => most") <= PAGE_CHUNKS + 2  # before the farthest are emptied
     if browser_name == "chromium" and Path("/proc").exists():
-        memory = memory_of_pages()
+        before = memory_of_pages()
         page.context.new_cdp_session(page).send("HeapProfiler.collectGarbage")
-        print(
-            f"the page's processes after 20 jumps: {memory:.0f} MB, without garbage {memory_of_pages():.0f} MB"
-        )
+        memory = memory_of_pages()
+        print(f"the page's processes after 20 jumps: {before:.0f} MB, {memory:.0f} MB without garbage")
         assert 0 < memory < 600
 
     page.get_by_label("Row", exact=True).fill("999999")
