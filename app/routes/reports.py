@@ -88,7 +88,7 @@ async def show(
         shown = await spool.chunk(report.id, report.generation, 1)
     search = await answer_again(spool, report, q, found) if q else {}
     match: Found | None = search.get("found")
-    marked = match.row if match else row
+    marked = match.row if match else row if row > 1 else 0
     context = search | {
         "user": user,
         "section": "reports",

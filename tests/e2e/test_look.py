@@ -62,6 +62,7 @@ def test_every_page_fits_its_window(
     generate(page, demo, "noise.recordings")
     wait_for_status(page, "done")
     wait_for_rows(page, 23_453)
+    until(page, "() => document.querySelectorAll('#report-summary svg').length > 0", True)
     show("done")
     if look == "dark":
         assert (
@@ -78,6 +79,27 @@ def test_every_page_fits_its_window(
     page.get_by_role("button", name="Cancel report").click()
     wait_for_status(page, "cancelled")
     show("cancelled")
+
+    page.goto(f"{demo.url}/reports")
+    page.locator("#reports a", has_text="noise.recordings").first.click()
+    page.wait_for_load_state()
+    page.get_by_label("Find in all rows").fill("sirens")
+    page.get_by_label("Find in all rows").press("Enter")
+    expect(page.locator("#report-found")).to_contain_text("Next")
+    until(page, "() => document.querySelector('#report-rows [aria-current]') !== null", True)
+    show("find")
+    page.locator("#report-scroll").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    show("row")
+    page.keyboard.press("Escape")
+
+    report_id = demo.request("noise.sensor_reading")
+    demo.wait_until(report_id, "done")
+    page.goto(f"{demo.url}/reports/{report_id}?row=200000")
+    until(page, "() => document.querySelector('#report-rows [data-chunk=\"200\"] tr') !== null", True)
+    show("far-down")
 
     generate(page, demo, "noise.alarm")
     wait_for_status(page, "done")

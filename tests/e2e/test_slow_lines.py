@@ -106,8 +106,8 @@ def test_on_a_slow_line_rows_come_at_once_and_the_progress_is_that_of_the_report
     took = watch_a_slow_report(page, salted, line.url)
     print(f"through the slow line: {took}, {line.carried:,} bytes")
     assert took["first rows"] < 6  # 2 s on a machine that does nothing else
-    assert took["behind"] < 6  # 3 s there
-    assert took["menu"] < 3
+    assert took["behind"] < 12  # a second for the chunk on its way, more for what buffers hold
+    assert took["menu"] < 5
     assert took["all"] > 5, "the line was not slow"
     assert_same([row[0] for row in all_rows(page, ROWS)], [str(number) for number in range(1, ROWS + 1)])
 
@@ -122,8 +122,8 @@ def test_the_same_where_the_browser_itself_is_slow(page: Page, salted: Server, b
     took = watch_a_slow_report(page, salted, salted.url)
     print(f"throttled by Chromium: {took}")
     assert took["first rows"] < 6
-    assert took["behind"] < 6
-    assert took["menu"] < 3
+    assert took["behind"] < 15  # here the server does not feel the line
+    assert took["menu"] < 5
     assert took["all"] > 5, "the line was not slow"
     assert_same([row[0] for row in all_rows(page, ROWS)], [str(number) for number in range(1, ROWS + 1)])
 
