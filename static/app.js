@@ -25,7 +25,7 @@ function follow(stream) {
   const rows = document.getElementById("report-rows");
   const banner = document.getElementById("report-connection");
   const connection = () => stream._htmx?.sse;
-  let watchdog, again, lastFrame = 0, ended = false;
+  let watchdog, again, lastFrame = 0, ended = false, acting = false;
 
   const say = (what) => {
     banner.hidden = !what;
@@ -50,6 +50,7 @@ function follow(stream) {
 
   stream.addEventListener("htmx:sse:before:message", (event) => {
     alive();
+    acting = document.getElementById("report-actions").contains(document.activeElement);
     const { message, waitUntil } = event.detail;
     const chunk = !message.event && message.data.match(/data-chunk="(\d+)"/);
     // After a retry from the page's first position the server sends again what is here already.
@@ -65,6 +66,8 @@ function follow(stream) {
   stream.addEventListener("htmx:sse:after:message", () => {
     const count = document.getElementById("report-progress").dataset.rowcount;
     document.getElementById("report-table").setAttribute("aria-rowcount", count);
+    // Cancel becomes Run again: a person who was there stays there.
+    if (acting && document.activeElement === document.body) document.querySelector("#report-actions button").focus();
   });
 
   stream.addEventListener("htmx:sse:after:connection", () => { say(null); alive(); });
