@@ -49,17 +49,6 @@ def inspect(page: Page, browser_name: str) -> Inspect:
     return inspect
 
 
-@pytest.fixture(scope="session")
-def short_pages(serve_all: Serve, files: Path) -> Server:
-    """Small chunks and pages, and one report at a time: every state with few rows."""
-    each_kind = cells_of_each_kind(files / "kinds.db")
-    broken = files / "broken.db"
-    broken.write_text("This is no database, but long enough to be taken for one." * 20)
-    return serve_all(
-        each_kind, broken, chunk_rows=100, page_chunks=2, page_rows=400, running_reports=1, reports_per_user=2
-    )
-
-
 @pytest.fixture
 def server(short_pages: Server) -> Iterator[Server]:
     yield short_pages
