@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from report_page import generate, until, wait_for_chunks, wait_for_first_rows, wait_for_rows, wait_for_status
 from serving import Server
-from watching import Complaints, MakeContext
+from watching import Complaints
 
 _FOCUS = "() => document.activeElement.textContent.trim()"
 _FOCUSED_ROW = "() => document.activeElement.closest('tr')?.cells[0].textContent ?? document.activeElement.id"
@@ -52,7 +52,9 @@ def test_rows_of_two_blocks_are_copied_as_lines_of_cells(short: Page) -> None:
 
 def test_the_browser_finds_rows_that_are_out_of_sight(short: Page) -> None:
     assert short.evaluate("() => window.find('row 2345')")
-    assert short.evaluate("() => getSelection().anchorNode.parentElement.closest('tr').ariaRowIndex") == "2346"
+    assert (
+        short.evaluate("() => getSelection().anchorNode.parentElement.closest('tr').ariaRowIndex") == "2346"
+    )
     assert not short.evaluate("() => window.find('row 3001')")
 
 
@@ -66,7 +68,14 @@ def test_a_cell_is_shown_in_full_and_escape_leads_back(page: Page, short_pages: 
     expect(marked).to_contain_text("long")
     assert len(marked.locator(".value").text_content() or "") == 26_000
     values = page.locator("#row-dialog td")
-    assert values.evaluate_all("cells => cells.map(cell => cell.className)") == ["", "", "empty", "binary", "", ""]
+    assert values.evaluate_all("cells => cells.map(cell => cell.className)") == [
+        "",
+        "",
+        "empty",
+        "binary",
+        "",
+        "",
+    ]
     page.get_by_role("link", name="Next row").click()
     expect(page.get_by_role("heading", name="Row 3")).to_be_visible()
     expect(values.nth(2)).to_have_class("null")
@@ -166,10 +175,11 @@ def test_the_status_is_said_at_most_every_five_seconds(page: Page, slow: Server)
     assert page.evaluate("() => window.said.at(-1)[1]").startswith("Cancelled")
 
 
-def test_nothing_moves_for_who_wants_it_still(new_context: MakeContext, slow: Server) -> None:
+@pytest.mark.only_browser("chromium")  # Playwright cannot ask Firefox itself for it
+def test_nothing_moves_for_who_wants_it_still(page: Page, slow: Server) -> None:
     moving = "() => document.getAnimations().filter(each => each.playState === 'running').length"
     for wish, expected in (("no-preference", True), ("reduce", False)):
-        page = new_context(reduced_motion=wish).new_page()
+        page.emulate_media(reduced_motion=wish)
         generate(page, slow, "slow.uncountable")
         wait_for_status(page, "running")
         wait_for_first_rows(page)

@@ -47,7 +47,9 @@ class TestOnPaper:
         wait_for_chunks(page, 3)
         load_chunk(page, 3)
         lines = [line for lines in pages(page) for line in lines]
-        gaps = [number for number, line in enumerate(lines) if line == "Rows that were not loaded are not printed"]
+        gaps = [
+            number for number, line in enumerate(lines) if line == "Rows that were not loaded are not printed"
+        ]
         found = [lines[number + step] for number in gaps for step in (-1, 1)]
         assert len(gaps) <= 1
         assert all(found)
@@ -69,6 +71,7 @@ class TestOnPaper:
             assert name in first
 
 
+@pytest.mark.only_browser("chromium")  # Playwright cannot ask Firefox itself for paper
 def test_on_paper_there_is_nothing_to_press(page: Page, paced: Server) -> None:
     generate(page, paced, "short.paced")
     wait_for_status(page, "done")
