@@ -51,7 +51,10 @@ def marked(html: str, row: int, *, found: bool) -> str:
 def _block(lines: list[str], first_row: int) -> str:
     # The header is row 1 of the table, so the first row of the report is row 2.
     return "".join(
-        [f'<tr aria-rowindex="{index}">{line}</tr>' for index, line in enumerate(lines, first_row + 1)]
+        [
+            f'<tr aria-rowindex="{index}" role="row">{line}</tr>'
+            for index, line in enumerate(lines, first_row + 1)
+        ]
     ).replace(f"{_OPEN}{_CLOSE}", '<td class="empty"></td>')
 
 

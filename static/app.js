@@ -24,7 +24,7 @@ function follow(stream) {
   const FRAME = 30; // a frame is yielded this often, or a thousand small messages would wait for one each
   const rows = document.getElementById("report-rows");
   const connection = () => stream._htmx?.sse;
-  let watchdog, again, lastFrame = 0, ended = false;
+  let watchdog, again, lastFrame = 0, ended = false, acting = false;
 
   const say = (what) => tell("stream", what);
 
@@ -46,6 +46,7 @@ function follow(stream) {
 
   stream.addEventListener("htmx:sse:before:message", (event) => {
     alive();
+    acting = document.getElementById("report-actions").contains(document.activeElement);
     const { message, waitUntil } = event.detail;
     const chunk = !message.event && message.data.match(/data-chunk="(\d+)"/);
     // After a retry from the page's first position the server sends again what is here already.
@@ -61,6 +62,8 @@ function follow(stream) {
   stream.addEventListener("htmx:sse:after:message", () => {
     const count = document.getElementById("report-progress").dataset.rowcount;
     document.getElementById("report-table").setAttribute("aria-rowcount", count);
+    // Cancel becomes Run again: a person who was there stays there.
+    if (acting && document.activeElement === document.body) document.querySelector("#report-actions button").focus();
   });
 
   stream.addEventListener("htmx:sse:after:connection", () => { say(null); alive(); });

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from cutting_proxy import CuttingProxy
 from serving import Serve, Server
-from tables import paced_table, slow_views
+from tables import cells_of_each_kind, paced_table, slow_views
 from watching import Complaints, MakeContext
 
 ENGINES = ("chromium", "firefox", "webkit")
@@ -208,6 +208,17 @@ def paced(serve_all: Serve, files: Path) -> Server:
     """The tables `short.paced` and `long.paced`, which take one second and a few; see `paced_table`."""
     sizes = {"short": 3_000, "long": 12_000}
     return serve_all(*(paced_table(files / f"{name}.db", rows) for name, rows in sizes.items()))
+
+
+@pytest.fixture(scope="session")
+def short_pages(serve_all: Serve, files: Path) -> Server:
+    """Small chunks and pages, and one report at a time: every state with few rows."""
+    each_kind = cells_of_each_kind(files / "kinds.db")
+    broken = files / "broken.db"
+    broken.write_text("This is no database, but long enough to be taken for one." * 20)
+    return serve_all(
+        each_kind, broken, chunk_rows=100, page_chunks=2, page_rows=400, running_reports=1, reports_per_user=2
+    )
 
 
 @pytest.fixture

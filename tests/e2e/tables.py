@@ -74,3 +74,30 @@ def paced_table(path: Path, rows: int, work: int = 30_000) -> Path:
         ALTER TABLE paced ADD COLUMN work AS (length(replace(hex(zeroblob({work} + id % 2)), '00', 'x')));
         """,
     )
+
+
+def cells_of_each_kind(path: Path) -> Path:
+    """`kinds` with 900 rows that hold cells of every kind, an empty table, and views: a slow one, a failing one."""
+    rows = (
+        (
+            number,
+            f"text {number}",
+            None if number % 2 else "",
+            bytes(range(number % 40)),
+            "a long text, " * (2_000 if number == 2 else number % 30),
+            number / 7,
+        )
+        for number in range(1, 901)
+    )
+    return create(
+        path,
+        f"""
+        CREATE TABLE kinds (i INTEGER PRIMARY KEY, word TEXT, gap TEXT, data BLOB, long TEXT, share REAL);
+        CREATE TABLE nothing_here (i INTEGER PRIMARY KEY, word TEXT);
+        CREATE VIEW failing AS SELECT i, word, abs(iif(i > 250, -9223372036854775807 - 1, i)) AS n FROM kinds;
+        CREATE VIEW slow AS SELECT a.i * 1000 + c.i AS i, (WITH RECURSIVE b (j) AS (
+            SELECT a.i UNION ALL SELECT j + 1 FROM b WHERE j < a.i + 3000) SELECT max(j) FROM b) AS work
+            FROM kinds a, kinds c;
+        """,
+        {"kinds": rows},
+    )
