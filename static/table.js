@@ -137,11 +137,6 @@ function browse(scroller, rows) {
     if (cell.scrollWidth > cell.clientWidth || cell.matches(".cut, .binary")) open(current, cell.cellIndex + 1);
   });
 
-  // WebKit knows a cell by its role only. On every cell it would cost a quarter more, so: once a block is seen.
-  const name = (block) => { for (const cell of block.querySelectorAll("td")) cell.setAttribute("role", "cell"); };
-  rows.addEventListener("contentvisibilityautostatechange", (event) => event.skipped || name(event.target), true);
-  name(rows.querySelector(".block") ?? rows);
-
   // Widths: the edges in the header are dragged, and the server keeps what comes of it.
   const apply = (widths) => {
     const total = widths.reduce((sum, width) => sum + width);
