@@ -11,7 +11,8 @@ from serving import Server
 
 _SHOWN = """() => ["#report-table", "h1", "#report-status", ".top", ".tools",
     "#report-actions", "#report-progress", "#report-summary", "#report-scroll > p", ".grip", "#row-dialog",
-    "#report-connection"].filter(selector => [...document.querySelectorAll(selector)].some(each => each.checkVisibility()))"""
+    "#report-connection"].filter(
+    selector => [...document.querySelectorAll(selector)].some(each => each.checkVisibility()))"""
 
 
 def pages(page: Page) -> list[list[str]]:
