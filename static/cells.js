@@ -17,11 +17,6 @@ function showCells(rows, dialog) {
     dialog.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
   };
 
-  // WebKit knows a cell by its role only. On every cell it would cost a quarter more, so: once a block is seen.
-  const name = (block) => { for (const cell of block.querySelectorAll("td")) cell.setAttribute("role", "cell"); };
-  rows.addEventListener("contentvisibilityautostatechange", (event) => event.skipped || name(event.target), true);
-  name(rows.querySelector(".block") ?? rows);
-
   rows.addEventListener("click", (event) => {
     const cell = event.target.closest("td");
     if (!cell || !getSelection().isCollapsed) return;

@@ -77,7 +77,7 @@ def paced_table(path: Path, rows: int, work: int = 30_000) -> Path:
 
 
 def cells_of_each_kind(path: Path) -> Path:
-    """`kinds` with 900 rows that hold cells of every kind, an empty table, and views: a slow one, a failing one."""
+    """900 rows that hold cells of every kind, an empty table, and views: a slow one, a failing one."""
     rows = (
         (
             number,
@@ -91,7 +91,7 @@ def cells_of_each_kind(path: Path) -> Path:
     )
     return create(
         path,
-        f"""
+        """
         CREATE TABLE kinds (i INTEGER PRIMARY KEY, word TEXT, gap TEXT, data BLOB, long TEXT, share REAL);
         CREATE TABLE nothing_here (i INTEGER PRIMARY KEY, word TEXT);
         CREATE VIEW failing AS SELECT i, word, abs(iif(i > 250, -9223372036854775807 - 1, i)) AS n FROM kinds;

@@ -13,10 +13,10 @@ from tables import cells_of_each_kind
 from watching import Complaints
 
 _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-# What axe leaves to a person, looked at: cells lie behind the sticky column or header, or have one character, or
-# stand on a bar (`test_colours` has those); and the header's own table holds no cells.
+# What axe leaves to a person, looked at: cells behind the sticky column or header, of one character, or on a
+# bar (`test_colours` has those); and the header's own table holds no cells.
 _SEEN = ("color-contrast", "th-has-data-cells")
-# A <tbody> is a rowgroup of its own to axe; to the engines it is none where its <table> is one (test_roles.py).
+# A <tbody> is a rowgroup to axe, but to no engine where its <table> is one already (test_roles.py).
 _NO_ROWGROUP = "children which are not allowed: tbody"
 _RUN = """async rules => {
     const { violations, incomplete } = await axe.run(document, { runOnly: rules });

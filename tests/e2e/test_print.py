@@ -8,12 +8,10 @@ from playwright.sync_api import Page
 from pypdf import PdfReader
 from report_page import generate, load_chunk, until, wait_for_chunks, wait_for_status
 from serving import Server
-from tables import select
-from watching import Complaints
 
-_NUMBER = re.compile(r"^\s*([\d,]+) ")
-_SHOWN = """() => ["#report-table", "h1", "#report-status", ".top", ".tools", "#report-actions", "#report-progress",
-    "#report-summary", "#report-scroll > p", ".grip", "#row-dialog", "#report-connection"].filter(
+_SHOWN = """() => ["#report-table", "h1", "#report-status", ".top", ".tools",
+    "#report-actions", "#report-progress", "#report-summary", "#report-scroll > p", ".grip", "#row-dialog",
+    "#report-connection"].filter(
     selector => [...document.querySelectorAll(selector)].some(each => each.checkVisibility()))"""
 
 
