@@ -209,7 +209,7 @@ def test_rows_of_a_finished_report_come_when_the_line_is_back(
     at(page, 100_000)
     if how == "silent":
         page.clock.run_for(31_000)
-    expect(banner).to_be_visible(timeout=5_000)
+    expect(banner).to_be_visible(timeout=40_000)
     expect(banner).to_contain_text(
         {"offline": "You are offline.", "cut": "does not answer"}.get(how, "is lost")
     )
