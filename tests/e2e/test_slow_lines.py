@@ -70,7 +70,9 @@ def slow_line() -> Iterator[Callable[[Server], SlowLine]]:
 
 
 def at(page: Page, row: int) -> None:
-    page.get_by_label("Row", exact=True).fill(str(row))
+    field = page.get_by_label("Row", exact=True)
+    field.fill("")  # or Firefox may write the number behind the one that is there
+    field.fill(str(row))
     page.get_by_role("button", name="Go", exact=True).click()
 
 
@@ -141,7 +143,6 @@ def test_far_down_on_a_slow_line_only_what_is_looked_at_is_transferred(
     until(page, _FIRST_SEEN, 200_000)
     print(f"row 200,000 after {time.monotonic() - begun:.1f} s: {page.evaluate(_LOADED)}")
     assert time.monotonic() - begun < 15
-    page.wait_for_timeout(1_000)
     assert {number for number, _ in page.evaluate(_LOADED)} <= {1, 2, 199, 200, 201, 202}
 
     # So many other places that the chunk of the first one is emptied: it comes again from the cache.
@@ -208,7 +209,7 @@ def test_rows_of_a_finished_report_come_when_the_line_is_back(
     at(page, 100_000)
     if how == "silent":
         page.clock.run_for(31_000)
-    expect(banner).to_be_visible(timeout=5_000)
+    expect(banner).to_be_visible(timeout=40_000)
     expect(banner).to_contain_text(
         {"offline": "You are offline.", "cut": "does not answer"}.get(how, "is lost")
     )
