@@ -1,12 +1,15 @@
 """The Jinja2 environment: strict, escaping, with the few filters that the templates use."""
 
+import zlib
 from datetime import UTC, datetime
+from functools import cache
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from app import figures, progress
 from app.layout import ROW_HEIGHT, style_version
+from app.model import Report
 from app.pages import KEPT_ROWS
 from app.settings import STATIC, TEMPLATES
 
@@ -32,7 +35,7 @@ def environment() -> Environment:
     }
     made.tests["final"] = lambda status: status.final
     made.globals |= {"describe": progress.describe, "duration": progress.duration, "asset": _asset}
-    made.globals |= {"kept_rows": KEPT_ROWS, "row_height": ROW_HEIGHT, "style_version": style_version}
+    made.globals |= {"kept_rows": KEPT_ROWS, "row_height": ROW_HEIGHT, "style_version": _style_version}
     made.globals |= {"figures": figures, "histogram_height": _HISTOGRAM_HEIGHT}
     for name in made.list_templates():
         made.get_template(name)
@@ -45,6 +48,16 @@ def _moment(seconds: float) -> datetime:
 
 def _when(seconds: float) -> str:
     return f"{_moment(seconds):%Y-%m-%d %H:%M} UTC"
+
+
+@cache
+def _style_template() -> int:
+    return zlib.crc32((TEMPLATES / "reports/table.css").read_bytes())
+
+
+def _style_version(report: Report) -> str:
+    """Browsers keep a report's stylesheet until its columns or the template change."""
+    return f"{style_version(report)}-{_style_template():x}"
 
 
 def _asset(path: str) -> str:

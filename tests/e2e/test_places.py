@@ -38,7 +38,9 @@ def report(page: Page, thirty: Server) -> str:
 
 
 def go_to(page: Page, row: int) -> None:
-    page.get_by_label("Row", exact=True).fill(str(row))
+    field = page.get_by_label("Row", exact=True)
+    field.fill("")  # in Firefox what is filled in comes after what was there
+    field.fill(str(row))
     page.get_by_role("button", name="Go", exact=True).click()
 
 

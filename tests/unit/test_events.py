@@ -405,6 +405,7 @@ async def test_a_full_page_is_told_the_progress_at_most_four_times_a_second(stag
     one = stage(page_rows=3)
     await one.begin()
     await one.append()
+    started = time.monotonic()
     watching = asyncio.create_task(one.view(page=1))
     for _ in range(50):
         await one.append()
@@ -412,7 +413,7 @@ async def test_a_full_page_is_told_the_progress_at_most_four_times_a_second(stag
     await one.finish()
     view = await watching
     told = [each for each in view.messages if not each.event]
-    assert 2 <= len(told) <= 8
+    assert 2 <= len(told) <= 4 * (time.monotonic() - started) + 3
     assert "153 rows in" in told[-1].data
 
 

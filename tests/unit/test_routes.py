@@ -248,7 +248,7 @@ async def test_chosen_widths_are_kept_and_may_be_given_up_again(site: Site) -> N
     assert (answer.status_code, answer.headers["location"]) == (303, address)
     css = (await site.get(f"{address}/table.css")).text
     assert ".c1 { width: 300px }" in css
-    assert "#report-table table { width: 377px }" in css
+    assert "#report-table table, #report-summary ul { width: 377px }" in css
     links = [re.findall(r'"([^"]*table.css[^"]*)"', text) for text in (page, (await site.get(address)).text)]
     assert links[0] != links[1]  # browsers keep the stylesheet
     dragged = await site.post(f"{address}/widths", data={"width": "81,82"}, headers={"HX-Request": "true"})
