@@ -18,8 +18,7 @@ document.addEventListener("click", (event) => {
 
 // WebKit knows a cell by its role only. On every cell it would cost a quarter more, so: once a block is seen.
 const nameCells = (block) => { for (const cell of block.querySelectorAll("td")) cell.setAttribute("role", "cell"); };
-const seen = (event) => event.skipped || nameCells(event.target);
-document.addEventListener("contentvisibilityautostatechange", seen, true);
+document.addEventListener("contentvisibilityautostatechange", (event) => event.skipped || nameCells(event.target), true);
 if (document.querySelector(".block")) nameCells(document.querySelector(".block"));
 
 const stream = document.getElementById("report-stream");
