@@ -21,6 +21,16 @@ const nameCells = (block) => { for (const cell of block.querySelectorAll("td")) 
 document.addEventListener("contentvisibilityautostatechange", (event) => event.skipped || nameCells(event.target), true);
 if (document.querySelector(".block")) nameCells(document.querySelector(".block"));
 
+const troubles = new Map(); // who waits for an answer, the stream or the chunks, and what is said of it
+
+function tell(who, what) {
+  what ? troubles.set(who, what) : troubles.delete(who);
+  const banner = document.getElementById("report-connection");
+  const said = [...troubles.values()].at(-1);
+  banner.hidden = !said;
+  if (said) banner.firstElementChild.textContent = banner.dataset[navigator.onLine ? said : "offline"];
+}
+
 const stream = document.getElementById("report-stream");
 if (stream) follow(stream);
 

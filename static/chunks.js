@@ -1,16 +1,6 @@
 // The chunks of a report's table: they load when they are near, again if that failed, and are emptied when far away.
 "use strict";
 
-const troubles = new Map(); // who waits for an answer, the stream or the chunks, and what is said of it
-
-function tell(who, what) {
-  what ? troubles.set(who, what) : troubles.delete(who);
-  const banner = document.getElementById("report-connection");
-  const said = [...troubles.values()].at(-1);
-  banner.hidden = !said;
-  if (said) banner.firstElementChild.textContent = banner.dataset[navigator.onLine ? said : "offline"];
-}
-
 function chunksOf(scroller, rows) {
   const [NEAR, FAR] = [2_000, 4_000]; // pixels from the view: at which chunks load, and from which they may be emptied
   const [AGAIN, LONG] = [3_000, 30_000]; // until a failed request is repeated, and a slow one is mentioned
@@ -43,7 +33,13 @@ function chunksOf(scroller, rows) {
     asked = next;
     htmx.trigger(next, "near");
   };
-  const lookSoon = () => { looking ??= setTimeout(() => { looking = undefined; look(); }, 30); };
+  const lookSoon = () => {
+    looking ??= setTimeout(() => {
+      looking = undefined;
+      rows.parentElement.classList.toggle("tall", rows.offsetHeight > 8_000_000); // app.css says why
+      look();
+    }, 30);
+  };
 
   // What is more than `live` chunks away is emptied, and past that number the farthest: each holds its placeholder.
   const tidy = () => {

@@ -73,9 +73,9 @@ def test_lists_and_forms(page: Page, server: Server, serve: Serve, inspect: Insp
         inspect()
 
 
-def test_sign_in(page: Page, serve: Serve, inspect: Inspect, files: Path, complaints: Complaints) -> None:
+def test_sign_in(page: Page, serve: Serve, inspect: Inspect, tmp_path: Path, complaints: Complaints) -> None:
     complaints.allow("401")
-    closed = serve(cells_of_each_kind(files / "closed.db"), auth="accounts")
+    closed = serve(cells_of_each_kind(tmp_path / "closed.db"), auth="accounts")
     page.goto(closed.url)
     inspect()
     page.get_by_label("Token").fill("wrong")

@@ -173,6 +173,7 @@ def test_widths_are_dragged_and_stay(page: Page, report: str) -> None:
     assert page.evaluate(width) == page.evaluate(cells) == before + 60
     page.get_by_text("Columns", exact=True).click()
     expect(page.get_by_label("name")).to_have_value(str(before + 60))
+    page.get_by_label("name").fill("")
     page.get_by_label("name").fill("333")
     page.get_by_role("button", name="Apply").click()
     until(page, width, 333)

@@ -229,21 +229,20 @@ def test_rows_of_a_finished_report_come_when_the_line_is_back(
 
 
 def test_a_chunk_that_comes_does_not_hide_that_the_stream_is_lost(
-    page: Page, paced: Server, line_to: Callable[[Server], CuttingProxy], complaints: Complaints
+    page: Page, slow: Server, line_to: Callable[[Server], CuttingProxy], complaints: Complaints
 ) -> None:
     complaints.allow(*BROKEN)
-    line = line_to(paced)
+    line = line_to(slow)
     banner = page.locator("#report-connection")
-    report_id = generate(page, paced, "long.paced", origin=line.url)
+    report_id = generate(page, slow, "slow.slow", origin=line.url)
     wait_for_first_rows(page)
-    paced.wait_until(report_id, "running", rows=6_000)
-    at(page, 5_500)  # another page load: its chunks before and after are places that load when they are near
+    slow.wait_until(report_id, "running", rows=4_000)
     line.refuses_streams = True
-    page.goto(f"{line.url}/reports/{report_id}?row=5500")
+    page.goto(f"{line.url}/reports/{report_id}?row=3500")  # its chunks before are places that load when near
     expect(banner).to_be_visible(timeout=10_000)
     at(page, 1_500)
     until(page, _FIRST_SEEN, 1_500)
     assert banner.is_visible()
     line.refuses_streams = False
     expect(banner).to_be_hidden(timeout=10_000)
-    wait_for_status(page, "done")
+    wait_for_status(page, "running")
