@@ -208,6 +208,8 @@ def test_rows_of_a_finished_report_come_when_the_line_is_back(
         page.context.set_offline(True) if how == "offline" else line.down()
     at(page, 100_000)
     if how == "silent":
+        page.clock.run_for(200)  # the page asks for the chunk a moment after it was scrolled
+        page.wait_for_timeout(500)
         page.clock.run_for(31_000)
     expect(banner).to_be_visible(timeout=40_000)
     expect(banner).to_contain_text(
