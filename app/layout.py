@@ -8,6 +8,7 @@ import unicodedata
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from app.errors import InvalidRequest
 from app.model import Cell, Column, Cut, Report, Row, Undecodable
@@ -19,6 +20,7 @@ _PADDING = 26
 _NARROWEST, _WIDEST = 64, 380
 _CHOICE = 40, 2_000  # what a person may choose
 _SHARE = 0.95  # of the cells that fit without being cut off
+_MORE_DIGITS = 3  # that a key has later: after a thousand rows come a million
 
 
 def measured(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[Column, ...]:
@@ -59,8 +61,15 @@ def style_version(report: Report) -> str:
 def _width(name: str, cells: Sequence[Cell]) -> int:
     lengths = sorted(map(_length, cells))
     fitting = lengths[int((len(lengths) - 1) * _SHARE)] if lengths else 0
+    if _counts_up(cells):
+        fitting = lengths[-1] + _MORE_DIGITS
     needed = max(fitting * _CHARACTER, _length(name) * _NAME_CHARACTER) + _PADDING
     return round(min(_WIDEST, max(_NARROWEST, needed)))
+
+
+def _counts_up(cells: Sequence[Cell]) -> bool:
+    numbers = [cell for cell in cells if type(cell) is int]
+    return 1 < len(numbers) == len(cells) and all(a < b for a, b in pairwise(numbers))
 
 
 def _length(cell: Cell) -> int:

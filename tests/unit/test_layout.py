@@ -20,6 +20,12 @@ def test_a_long_name_widens_a_column_of_short_cells() -> None:
     assert long.width > short.width
 
 
+def test_a_key_that_counts_up_has_room_for_three_more_digits() -> None:
+    key, number = measured(columns("a", "b"), [(row, 1000 - row) for row in range(1, 1001)])
+    (later,) = measured(columns("a"), [(1_000_000,)] * 2)
+    assert key.width == later.width > number.width
+
+
 def test_no_column_is_wider_than_the_limit() -> None:
     (column,) = measured(columns("a"), [("x" * 10_000,)])
     assert column.width == 380
