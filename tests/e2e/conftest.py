@@ -201,10 +201,7 @@ def slow_server(serve_all: Serve, files: Path) -> Server:
 @pytest.fixture
 def slow(slow_server: Server) -> Iterator[Server]:
     yield slow_server
-    for report in slow_server.get("/api/v1/reports").json():
-        if report["status"] in ("queued", "running"):
-            slow_server.post(f"/api/v1/reports/{report['id']}/cancellation")
-            slow_server.wait_until(report["id"], "cancelled", seconds=5)
+    slow_server.cancel_all()
 
 
 @pytest.fixture(scope="session")

@@ -2,17 +2,16 @@
 
 import asyncio
 import re
-import threading
 from collections import deque
-from collections.abc import Coroutine
-from typing import Any
+
+from proxy import Proxy
 
 _STREAM = re.compile(rb"GET /reports/[^/ ]+/events")
 _ENCODINGS = re.compile(rb"(?mi)^accept-encoding: [^\r\n]*\r\n")
 _LAST_ID = re.compile(rb"(?mi)^last-event-id: ([^\r\n]*)")
 
 
-class CuttingProxy:
+class CuttingProxy(Proxy):
     """Forwards TCP connections to a port of this computer; used as a context manager.
 
     It takes `Accept-Encoding` out of the requests: a number of bytes then is a place in the text, the same in
@@ -30,20 +29,7 @@ class CuttingProxy:
         self._down = False
         self._silent = False
         self._lines: set[_Line] = set()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="cutting proxy", daemon=True)
-
-    def __enter__(self) -> "CuttingProxy":
-        self._thread.start()
-        self._server = self._do(asyncio.start_server(self._accept, "127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._do(self._close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
-        self._loop.close()
+        super().__init__("cutting proxy")
 
     def cut(self) -> None:
         """Every open connection breaks; new ones work."""
@@ -61,18 +47,9 @@ class CuttingProxy:
         """The open connections stay and bring nothing any more: a cable was pulled further away."""
         self._silent = True
 
-    def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
-
     async def _cut(self) -> None:
         for line in list(self._lines):
             line.cut()
-
-    async def _close(self) -> None:
-        self._server.close()
-        await self._cut()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._down:

@@ -121,5 +121,11 @@ class Server:
             assert time.monotonic() < deadline, f"no {statuses} with {rows} rows after {seconds} s: {report}"
             time.sleep(0.02)
 
+    def cancel_all(self) -> None:
+        for report in self.get("/api/v1/reports").json():
+            if report["status"] in ("queued", "running"):
+                self.post(f"/api/v1/reports/{report['id']}/cancellation")
+                self.wait_until(report["id"], "cancelled", seconds=5)
+
 
 Serve = Callable[..., Server]

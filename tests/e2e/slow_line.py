@@ -5,16 +5,15 @@ Its buffers are small, so the server feels how slow the line is, as it does behi
 
 import asyncio
 import socket
-import threading
 import time
-from collections.abc import Coroutine
-from typing import Any
+
+from proxy import Proxy
 
 _PIECE = 2_048
 _BUFFER = 16_384  # of each socket, and of what is on its way
 
 
-class SlowLine:
+class SlowLine(Proxy):
     """Forwards TCP connections to a port of this computer; used as a context manager.
 
     All connections share the line, as they would in a telephone. `carried` counts the bytes to the browser.
@@ -25,30 +24,11 @@ class SlowLine:
         self.carried = 0
         self._target, self._rate, self._delay = target, bytes_per_second, delay
         self._free_at = {"up": 0.0, "down": 0.0}  # when the line has carried what it was given, each way
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="slow line", daemon=True)
+        super().__init__("slow line", limit=_PIECE)
 
-    def __enter__(self) -> "SlowLine":
-        self._thread.start()
-        self._server = self._do(asyncio.start_server(self._accept, "127.0.0.1", 0, limit=_PIECE))
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._do(self._close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
-        self._loop.close()
-
-    def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
-
-    async def _close(self) -> None:
-        self._server.close()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
+    async def _cut(self) -> None:
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _accept(self, browser: asyncio.StreamReader, to_browser: asyncio.StreamWriter) -> None:
         plug = socket.socket()

@@ -52,10 +52,7 @@ def inspect(page: Page, browser_name: str) -> Inspect:
 @pytest.fixture
 def server(short_pages: Server) -> Iterator[Server]:
     yield short_pages
-    for report in short_pages.get("/api/v1/reports").json():
-        if report["status"] in ("queued", "running"):
-            short_pages.post(f"/api/v1/reports/{report['id']}/cancellation")
-            short_pages.wait_until(report["id"], "cancelled", seconds=5)
+    short_pages.cancel_all()
 
 
 @pytest.fixture(autouse=True)

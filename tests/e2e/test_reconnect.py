@@ -9,13 +9,9 @@ from cutting_proxy import CuttingProxy
 from playwright.sync_api import Page, expect
 from report_page import all_rows, assert_same, generate, wait_for_first_rows, wait_for_status
 from serving import Serve, Server
-from watching import Complaints
+from watching import BROKEN, Complaints
 
 ROWS = 12_000
-
-
-# What browsers and htmx write to the console when a connection breaks.
-BROKEN = ("net::", "NetworkError", "network error", "Failed to fetch", "htmx:", "Error in input stream")
 
 
 @pytest.fixture

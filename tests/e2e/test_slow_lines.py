@@ -21,18 +21,10 @@ from report_page import (
 from serving import Serve, Server
 from slow_line import SlowLine
 from tables import paced_table
-from watching import Complaints
+from watching import BROKEN, Complaints
 
 ROWS = 12_000  # of `salted.paced`: 45 KB a chunk on the line, 11 s for all of them
-BROKEN = (
-    "net::",
-    "NetworkError",
-    "network error",
-    "Failed to fetch",
-    "htmx:",
-    "Error in input stream",
-    "offline",
-)
+NO_LINE = (*BROKEN, "offline")
 _CHUNKS = "() => document.querySelectorAll('#report-rows > .chunk').length"
 _TEXT = "() => document.querySelector('#report-progress .text')?.textContent"
 _FIRST_SEEN = """() => {
@@ -166,7 +158,7 @@ def test_far_down_on_a_slow_line_only_what_is_looked_at_is_transferred(
 def test_a_browser_without_a_network_says_so_and_goes_on_by_itself(
     page: Page, paced: Server, complaints: Complaints
 ) -> None:
-    complaints.allow(*BROKEN)
+    complaints.allow(*NO_LINE)
     banner = page.locator("#report-connection")
     report_id = generate(page, paced, "long.paced")
     wait_for_first_rows(page)
@@ -193,7 +185,7 @@ def test_rows_of_a_finished_report_come_when_the_line_is_back(
 ) -> None:
     if how == "silent" and not retried:
         pytest.skip("nobody knows that a silent line is back; a minute later the browser asks again")
-    complaints.allow(*BROKEN)
+    complaints.allow(*NO_LINE)
     line = line_to(demo)
     report_id = demo.request("noise.sensor_reading")
     demo.wait_until(report_id, "done")
@@ -233,7 +225,7 @@ def test_rows_of_a_finished_report_come_when_the_line_is_back(
 def test_a_chunk_that_comes_does_not_hide_that_the_stream_is_lost(
     page: Page, slow: Server, line_to: Callable[[Server], CuttingProxy], complaints: Complaints
 ) -> None:
-    complaints.allow(*BROKEN)
+    complaints.allow(*NO_LINE)
     line = line_to(slow)
     banner = page.locator("#report-connection")
     report_id = generate(page, slow, "slow.slow", origin=line.url)

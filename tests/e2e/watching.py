@@ -11,6 +11,10 @@ _REPORT_VIOLATIONS = """addEventListener("securitypolicyviolation", event => con
     `policy: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`))"""
 
 
+# What browsers and htmx write to the console when a connection breaks.
+BROKEN = ("net::", "NetworkError", "network error", "Failed to fetch", "htmx:", "Error in input stream")
+
+
 class Complaints(list[str]):
     def __init__(self) -> None:
         self._allowed: tuple[str, ...] = ()
