@@ -57,7 +57,8 @@ class Summaries:
             if stored is not None:
                 return work.end(stored)
         await self._read(work, work.builder, seconds)
-        if report.status.final and work.summary.chunks == report.chunks and _same(work, report):
+        complete = work.generation == report.generation and work.summary.chunks == report.chunks
+        if report.status.final and complete:
             await self._store(report, work.end(work.summary))
         return work.summary
 
@@ -100,10 +101,6 @@ class _Work:
         """Complete: the counted texts are let go."""
         self.builder, self.summary = None, summary
         return summary
-
-
-def _same(work: _Work, report: Report) -> bool:
-    return work.generation == report.generation
 
 
 def _add(builder: SummaryBuilder, chunks: Sequence[Chunk]) -> None:
