@@ -10,6 +10,7 @@ from app.model import Dataset, Skipped
 from app.settings import SavedQuery
 from app.source import Source
 
+_RETRY_SECONDS = 0.5  # a source that failed is asked again
 _FRESH_SECONDS = 5.0  # a new table shows up after this; discovering 2,000 tables takes a fraction of a second
 
 
@@ -20,7 +21,11 @@ class Listing:
     source: str
     datasets: tuple[Dataset, ...] = ()
     skipped: tuple[Skipped, ...] = ()
-    problem: str | None = None  # a sentence, if the source cannot be read now
+    error: SourceError | None = None  # if the source cannot be read now
+
+    @property
+    def problem(self) -> str | None:
+        return self.error.sentence if self.error else None
 
 
 class Catalog:
@@ -42,9 +47,10 @@ class Catalog:
                 for dataset in listing.datasets:
                     if dataset.id == dataset_id:
                         return dataset
-                if listing.problem:
-                    unread = SourceError(listing.problem)
-        raise unread or NotFound(
+                unread = listing.error or unread
+        if unread:
+            raise type(unread)(unread.sentence) from unread
+        raise NotFound(
             f"There is no dataset {dataset_id}. It may have been renamed or dropped; see the list."
         )
 
@@ -53,7 +59,8 @@ class Catalog:
 
     async def _listing(self, source: Source) -> Listing:
         when, listing = self._known.get(source.name, (0.0, None))
-        if listing is None or time.monotonic() - when > _FRESH_SECONDS:
+        fresh = _RETRY_SECONDS if listing and listing.error else _FRESH_SECONDS
+        if listing is None or time.monotonic() - when > fresh:
             listing = await self._discover(source)
             self._known[source.name] = (time.monotonic(), listing)
         return listing
@@ -63,7 +70,7 @@ class Catalog:
             datasets, skipped = await source.discover()
             queries, refused = await self._saved(source, {dataset.name for dataset in datasets})
         except SourceError as error:
-            return Listing(source.name, problem=error.sentence)
+            return Listing(source.name, error=error)
         return Listing(source.name, (*datasets, *queries), (*skipped, *refused))
 
     async def _saved(self, source: Source, taken: set[str]) -> tuple[list[Dataset], list[Skipped]]:

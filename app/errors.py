@@ -43,6 +43,12 @@ class TooManyReports(RowfallError):
     status, title, code = 429, "Too many reports at once", "too-many-reports"
 
 
+class SpoolFull(RowfallError):
+    """The rows of one more report might not fit on the disk, or into the quota."""
+
+    status, title, code = 507, "No room for another report", "spool-full"
+
+
 class SourceError(RowfallError):
     """The database that holds the people's data could not be read."""
 
@@ -83,3 +89,6 @@ class LeaseLost(RowfallError):
     """Another owner appends to this report now, or it is no longer running; the runner must stop."""
 
     code = "lease-lost"
+
+    def __init__(self) -> None:
+        super().__init__("Another owner reads this report now, or it is over.")

@@ -1,22 +1,18 @@
-"""The spool as server-sent events: what a viewer receives from where it is until the report is final.
-
-The format follows what htmx's extension does with it (docs/streaming.md): line feeds only, one `data:`
-line for each block of rows, an id with each chunk, pings that are named events.
-"""
+"""The spool as server-sent events: what a viewer receives from where it is until the report is final."""
 
 import asyncio
-import re
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass
 from itertools import takewhile
 
 from app import hints
+from app.database import StateUnavailable
 from app.fragments import Fragments
 from app.hints import Hints
 from app.model import Chunk, Extent, Report
 from app.pages import Page
 from app.report_store import ReportStore
 from app.spool import Spool
+from app.sse import END, PING, Position, message
 
 _POLL_SECONDS = 1.0  # hints come at once; this finds what another process wrote
 _READ_CHUNKS = 2  # read at once for a viewer that is behind; a slow one holds what it did not take yet
@@ -25,34 +21,8 @@ _FRESH_SECONDS = 0.25  # a message's progress is younger, however long the viewe
 _PROGRESS_SECONDS = 0.25  # between messages that bring no chunk
 _SPEECH_SECONDS = 5.0  # between changes of what screen readers read out, while the status stays the same
 
-PING = b"event: ping\ndata: \n\n"
-END = b"event: end\ndata: \n\n"
-
-
-@dataclass(slots=True)
-class Position:
-    """The last chunk a viewer has: `G.N` in ids and URLs."""
-
-    generation: int
-    number: int
-
-    @classmethod
-    def parse(cls, text: str | None) -> "Position":
-        """From `G.N`; anything else is the beginning."""
-        found = re.fullmatch(r"(\d{1,9})\.(\d{1,9})", text or "", re.ASCII)
-        return cls(int(found[1]), int(found[2])) if found else cls(0, 0)
-
-    def __str__(self) -> str:
-        return f"{self.generation}.{self.number}"
-
-
-def message(html: str, event_id: Position | None = None) -> bytes:
-    """An unnamed message; each line of `html` becomes a `data:` line."""
-    head = f"id: {event_id}\n" if event_id else ""
-    # A carriage return, which a column's name may hold, would end the line too.
-    html = html.replace("\r", "&#13;")
-    lines = "".join([f"data: {line}\n" for line in html.split("\n") if line])
-    return f"{head}{lines}\n".encode()
+_RESTARTING = "The server is restarting. Your report goes on."
+_AWAY = "The server cannot reach its own database and keeps trying. Your report goes on."
 
 
 class Events:
@@ -82,16 +52,16 @@ class Events:
         with self._hints.listen(hints.chunks(report_id)) as hint:
             while not self._stopping:
                 hint.clear()
-                viewer.looks()
-                report = await self._store.get(report_id)
-                if report is None:
-                    yield message(self._fragments.gone()) + END
-                    return
-                async for part in self._news(viewer, report):
-                    viewer.touch()
-                    handed = [part]
-                    del part  # a slow line would keep it here, too, until it took it
-                    yield handed.pop()
+                try:
+                    async for part in self._look(report_id, viewer):
+                        viewer.touch()
+                        handed = [part]
+                        del part  # a slow line would keep it here, too, until it took it
+                        yield handed.pop()
+                except StateUnavailable:
+                    if not viewer.opening:
+                        viewer.opening = True
+                        yield message(self._fragments.notice(_AWAY))
                 if viewer.finished:
                     yield END
                     return
@@ -101,6 +71,18 @@ class Events:
                 if viewer.silent_seconds() >= self._ping_seconds:
                     viewer.touch()
                     yield PING
+        yield message(self._fragments.notice(_RESTARTING))
+
+    async def _look(self, report_id: str, viewer: "_Viewer") -> AsyncIterator[bytes]:
+        """The messages about what happened since the last look."""
+        viewer.looks()
+        report = await self._store.get(report_id)
+        if report is None:
+            viewer.finished = True
+            yield message(self._fragments.gone())
+            return
+        async for part in self._news(viewer, report):
+            yield part
 
     async def _news(self, viewer: "_Viewer", report: Report) -> AsyncIterator[bytes]:
         """What the viewer has not seen yet; `report` is as it stood when it was last read."""
@@ -157,11 +139,14 @@ class Events:
                 self._fragments.chunk(report, chunk) if chunk else self._fragments.placeholder(report, extent)
             )
         viewer.sees(report)
+        opening, viewer.opening = viewer.opening, False
         return self._fragments.event(
             report,
             rows,
             page=viewer.page,
             first=extent is not None and extent.number == 1,
+            notes=viewer.reads(report),
+            opening=opening,
             spoken=viewer.heard(report),
         )
 
@@ -181,7 +166,9 @@ class _Viewer:
         self.page = page
         self.finished = False
         self.full = False  # no more chunks belong to the page
+        self.opening = True  # whatever the page said of the line or the server is over with the next message
         self._seen: object = None
+        self._read: object = None
         self._heard: Report | None = None
         self._heard_at = 0.0
         self.looks()
@@ -198,8 +185,15 @@ class _Viewer:
 
     def sees(self, report: Report) -> bool:
         """Whether the report's progress differs from what this viewer was sent last."""
-        state = (report.status, report.rows, report.total, report.total_kind, report.notes)
+        counts = (report.rows, report.total, report.total_kind, report.ahead)
+        state = (report.status, *counts, report.notes, report.trouble)
         news, self._seen = state != self._seen, state
+        return news
+
+    def reads(self, report: Report) -> bool:
+        """Whether the report says something else about itself than when this viewer last read it."""
+        said = (report.notes, report.trouble, report.error)
+        news, self._read = said != self._read, said
         return news
 
     def heard(self, report: Report) -> Report:

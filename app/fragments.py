@@ -22,6 +22,7 @@ class Fragments:
         self._chunk = environment.get_template("reports/_chunk.html")
         self._placeholder = environment.get_template("reports/_placeholder.html")
         self._event = environment.get_template("reports/_event.html")
+        self._notice = environment.get_template("reports/_notice.html")
         self._gone = environment.get_template("reports/_gone.html")
         self._style = environment.get_template("reports/table.css")
         self._rendered: LRUCache[tuple[str, int, int], str] = LRUCache(_CACHE_BYTES, getsizeof=len)
@@ -80,16 +81,30 @@ class Fragments:
         page: Page = _WHOLE,
         first: bool = False,
         reset: bool = False,
+        notes: bool = True,
+        opening: bool = False,
         spoken: Report | None = None,
     ) -> str:
         """The HTML of one message: partials for the progress, and for what else is new.
 
         `rows` is what comes to the end of the table, `first` says that the columns' widths are known now,
-        `spoken` is the report as the status tells it: screen readers read that out with each change.
+        `notes` asks for what the report says about itself, `opening` takes away what the page said of the
+        server, `spoken` is the report as the status tells it: screen readers read it out with each change.
         """
         return self._event.render(
-            report=report, page=page, rows=rows, first=first, reset=reset, spoken=spoken or report
+            report=report,
+            page=page,
+            rows=rows,
+            first=first,
+            reset=reset,
+            notes=notes,
+            opening=opening,
+            spoken=spoken or report,
         )
+
+    def notice(self, sentence: str) -> str:
+        """The HTML of a message about the server, which the first message of the next stream takes away."""
+        return self._notice.render(notice=sentence)
 
     def gone(self) -> str:
         """The HTML of the last message about a report that was deleted."""

@@ -22,17 +22,19 @@ from app.database import Database
 from app.events import Events
 from app.fragments import Fragments
 from app.hints import Hints
+from app.leases import Leases
 from app.pages import Pages
+from app.reading import RunContext
 from app.report_store import ReportStore
 from app.reports import Reports
 from app.routes import api, datasets, ops, problems, reports, rows, session, stream, summary
 from app.routes.access import current_user, refuse_other_names, refuse_other_sites
-from app.runner import RunContext
 from app.sessions import Sessions
 from app.settings import STATIC, Settings
 from app.source import Source
 from app.spool import Spool
 from app.summaries import Summaries
+from app.takeover import Takeover
 from app.templating import environment
 from app.worker import Worker
 
@@ -71,10 +73,14 @@ async def running(settings: Settings, sources: Sequence[Source]) -> AsyncIterato
     database = await Database.open(settings.state)
     try:
         parts = _assemble(settings, sources, database)
-        worker = Worker(RunContext(parts.store, parts.spool, parts.catalog, parts.wake, settings))
+        leases = Leases(database)
+        context = RunContext(
+            parts.store, leases, parts.spool, Takeover(database), parts.catalog, parts.wake, settings
+        )
+        worker = Worker(context)
         with _only_server(database) as only:
             if only:
-                await parts.store.release_all()  # reports of a server that was killed go on at once
+                await leases.release_all()  # reports of a server that was killed go on at once
             serving = asyncio.create_task(worker.serve(), name="worker")
             try:
                 yield parts
@@ -114,7 +120,7 @@ def _assemble(settings: Settings, sources: Sequence[Source], database: Database)
         store=store,
         spool=spool,
         wake=wake,
-        reports=Reports(store, spool, catalog, wake, settings.reports_per_user),
+        reports=Reports(store, spool, catalog, wake, settings),
         sessions=Sessions(database, settings.session_days),
         fragments=fragments,
         pages=Pages(settings.page_rows, settings.page_chunks),

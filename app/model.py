@@ -124,11 +124,19 @@ class Report:
     started_at: float | None
     finished_at: float | None
     expires_at: float | None
+    continues: str | None = None  # the report whose chunks this one takes over before it reads on
+    trouble: str | None = None  # a sentence: why no rows come now
     read_at: float = 0.0  # when this row was read, by the same clock, so that ages are differences of it
+    ahead: int = 0  # reports that are before it in the queue
 
     @property
     def chunks(self) -> int:
         return self.next_chunk - 1
+
+    @property
+    def continuable(self) -> bool:
+        """Whether a new report can take over the chunks and read on: it ended early, at a known key."""
+        return self.status.final and self.status is not Status.DONE and self.cursor is not None
 
     @property
     def percent(self) -> int | None:

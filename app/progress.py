@@ -23,12 +23,12 @@ class Progress:
     title: str  # what the browser's tab begins with: "51 %"
 
 
-def label(status: Status) -> str:
-    return _LABELS[status]
-
-
 def describe(report: Report) -> Progress:
-    return Progress(report.percent, label(report.status), _text(report), _rate(report), _title(report))
+    return Progress(report.percent, _label(report), _text(report), _rate(report), _title(report))
+
+
+def _label(report: Report) -> str:
+    return "Reconnecting" if report.trouble else _LABELS[report.status]
 
 
 def duration(report: Report) -> float | None:
@@ -54,13 +54,19 @@ def rows(count: int) -> str:
 
 def _text(report: Report) -> str:
     if report.status is Status.QUEUED:
-        return "Waiting for a free runner"
+        return _waiting(report.ahead)
     if report.status is Status.DONE:
         took = f" in {spoken(duration(report) or 0)}"
         return rows(report.rows) + took if report.rows else "No data"
     if report.status is Status.RUNNING:
         return _running(report)
     return f"{_LABELS[report.status]} at {_rows_of_total(report)}"
+
+
+def _waiting(ahead: int) -> str:
+    if not ahead:
+        return "Waiting for a free runner, next in line"
+    return f"Waiting for a free runner, {ahead:,} {'report' if ahead == 1 else 'reports'} before it"
 
 
 def _running(report: Report) -> str:

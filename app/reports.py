@@ -1,4 +1,4 @@
-"""The rules on reports: who may request, see and cancel one, and when."""
+"""The rules on reports: who may request, see, cancel and continue one, and when."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,21 +10,22 @@ from app.catalog import Catalog
 from app.codec import decode
 from app.errors import Conflict, InvalidRequest, TooManyReports
 from app.hints import Hints
-from app.model import Dataset, Report, Spec, Status
+from app.model import Column, Dataset, Report, Spec, Status
 from app.permissions import User, require_read, require_report
 from app.report_store import ReportStore
+from app.settings import Settings
 from app.spool import Spool
 
 
 class Reports:
     def __init__(
-        self, store: ReportStore, spool: Spool, catalog: Catalog, wake: Hints, per_user: int
+        self, store: ReportStore, spool: Spool, catalog: Catalog, wake: Hints, settings: Settings
     ) -> None:
         self._store = store
         self._spool = spool
         self._catalog = catalog
         self._hints = wake
-        self._per_user = per_user
+        self._settings = settings
 
     async def request(self, user: User, dataset_id: str, columns: Sequence[str] = ()) -> Report:
         """Queues a report on the dataset, with all columns or the named ones in the given order.
@@ -34,18 +35,38 @@ class Reports:
         require_read(user, dataset_id)
         dataset = await self._catalog.dataset(dataset_id)
         positions = _positions(dataset, columns)
+        asked = tuple(dataset.columns[position] for position in positions)
+        return await self._queue(user, dataset.id, Spec(positions), asked)
+
+    async def continue_(self, user: User, report_id: str) -> Report:
+        """Queues a report that takes over the chunks of this one and reads on after its last row.
+
+        Raises NotFound, Conflict if there is nothing to go on from, Forbidden or TooManyReports.
+        """
+        report = await self.get(user, report_id)
+        require_read(user, report.dataset)
+        if not report.continuable:
+            raise Conflict(_why_not(report))
+        return await self._queue(user, report.dataset, report.spec, report.columns, report.id)
+
+    async def _queue(
+        self, user: User, dataset: str, spec: Spec, columns: tuple[Column, ...], continues: str | None = None
+    ) -> Report:
+        limit = self._settings.reports_per_user
         report = await self._store.create(
             str(uuid_utils.uuid7()),
             user.account,
-            self._per_user,
-            dataset.id,
-            Spec(positions),
-            tuple(dataset.columns[position] for position in positions),
+            limit,
+            dataset,
+            spec,
+            columns,
+            retention_days=self._settings.retention_days,
+            continues=continues,
         )
         if report is None:
             raise TooManyReports(
-                f"{self._per_user} of your reports are running or waiting, which is the most at once. "
-                "Cancel one of them, or wait until one is done."
+                f"{limit} of your reports are running or waiting, which is the most at once. "
+                "Stop one of them, or wait until one is done."
             )
         self._hints.notify(hints.QUEUE)
         return report
@@ -76,6 +97,16 @@ class Reports:
         self._hints.notify(hints.cancellation(report_id))
         self._hints.notify(hints.chunks(report_id))
         return report
+
+
+def _why_not(report: Report) -> str:
+    if not report.status.final:
+        return "This report goes on by itself, so there is nothing to continue."
+    if report.status is Status.DONE:
+        return "This report is done, so there is nothing to continue."
+    if not report.rows:
+        return "This report has no rows to continue from. Run it again."
+    return f"{report.dataset} has no key to go on by, so its report cannot be continued. Run it again."
 
 
 def _positions(dataset: Dataset, names: Sequence[str]) -> tuple[int, ...]:

@@ -2,28 +2,22 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from app import hints, layout
-from app.catalog import Catalog
-from app.codec import decode
+from app import hints
 from app.database import StateUnavailable
-from app.errors import LeaseLost, RowfallError, SourceChanged, SourceInterrupted
-from app.hints import Hints
-from app.model import Batch, Chunk, Dataset, Lease, Report, Status
+from app.errors import LeaseLost, RowfallError, SourceInterrupted
+from app.model import Lease, Report, Status
+from app.patience import patiently
 from app.progress import spoken
-from app.report_store import ReportStore
-from app.settings import Settings
-from app.source import Reader
-from app.spool import Spool
+from app.reading import Reading, RunContext
 
 log = logging.getLogger(__name__)
 
-# Cells of a chunk at the most: a table of 2,000 columns would otherwise come in chunks of 2 million cells,
-# the first of which a browser shows after 18 s. Up to 40 columns a chunk has its 1,000 rows.
-CHUNK_CELLS = 40_000
+_ADVICE_SECONDS = 2.0
 
 
 class Stop(Enum):
@@ -42,17 +36,6 @@ class Outcome:
     sentence: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RunContext:
-    """What every run of this process works with."""
-
-    store: ReportStore
-    spool: Spool
-    catalog: Catalog
-    hints: Hints
-    settings: Settings
-
-
 class Run:
     """The run of a report that this process has claimed."""
 
@@ -61,14 +44,16 @@ class Run:
         self._lease = Lease(report.id, report.epoch)
         self._context = context
         self._settings = context.settings
+        self._reading = Reading(report, self._lease, context)
         self._stop: Stop | None = None
-        self._reader: Reader | None = None
+        self._given_up = asyncio.Event()  # not even the final status is this process's to write
 
     def stop(self, why: Stop) -> None:
         """Breaks off the source's query; `execute` then writes what is due and returns."""
         self._stop = self._stop or why
-        if self._reader is not None:
-            self._reader.interrupt()
+        if why in (Stop.SHUTDOWN, Stop.LEASE_LOST):
+            self._given_up.set()
+        self._reading.stop()
 
     async def execute(self) -> None:
         """The whole life of the run. Returns when the report is final, or is left for another owner."""
@@ -81,14 +66,14 @@ class Run:
             guard.cancel()
             with suppress(asyncio.CancelledError):
                 await guard
-            self._tell_viewers()
+            self._reading.tell_viewers()
 
     async def _outcome(self) -> Outcome | None:
         """How the report ends; None if it does not end here."""
         try:
-            await self._read()
+            await self._reading.run()
         except SourceInterrupted:
-            return self._stopped()
+            return await self._stopped()
         except LeaseLost:
             return None
         except StateUnavailable as error:
@@ -107,78 +92,30 @@ class Run:
             )
         return Outcome(Status.DONE)
 
-    def _stopped(self) -> Outcome | None:
-        if self._stop is Stop.CANCELLED:
+    async def _stopped(self) -> Outcome | None:
+        if self._stop is Stop.CANCELLED or self._reading.cancelled:
             return Outcome(Status.CANCELLED)
         if self._stop is Stop.TIMED_OUT:
-            return Outcome(
-                Status.TIMED_OUT,
-                "timed-out",
-                f"This report ran for {spoken(self._settings.report_timeout)}, which is the limit. "
-                "The rows so far are kept. Ask for fewer columns, or for a smaller table or view.",
-            )
+            return Outcome(Status.TIMED_OUT, "timed-out", await self._advice())
         return None
 
-    async def _read(self) -> None:
-        dataset = await self._context.catalog.dataset(self.report.dataset)
-        _require_same_columns(self.report, dataset)
-        source = self._context.catalog.source(dataset)
-        generation, number, first_row = await self._position()
-        columns = self.report.spec.columns
-        rows = max(1, min(self._settings.chunk_rows, CHUNK_CELLS // len(columns)))
-        reader = await source.open_reader(dataset, columns, self.report.cursor, rows)
-        self._reader = reader
-        if self._stop:  # asked for while the source was being opened
-            reader.interrupt()
-        count = asyncio.create_task(self._count())
-        ahead = asyncio.create_task(reader.read())
-        try:
-            while batch := await ahead:
-                if self._stop:
-                    raise SourceInterrupted("Reading was stopped.")
-                # The next rows are read while these are written, so two batches are in memory at most.
-                ahead = asyncio.create_task(reader.read())
-                await self._append(Chunk(generation, number, first_row, batch.rows, batch.payload), batch)
-                number += 1
-                first_row += batch.rows
-            if await reader.changed():
-                await self._context.store.add_note(self._lease, _changed(dataset))
-        finally:
-            count.cancel()
-            ahead.cancel()
-            await asyncio.wait([count, ahead])
-            await reader.close()
-
-    async def _position(self) -> tuple[int, int, int]:
-        """Generation, chunk number and row number to go on with."""
-        report = self.report
-        if report.chunks and report.cursor is None:
-            # A former owner got part of the way through a source that cannot be continued.
-            return await self._context.store.start_generation(self._lease), 1, 1
-        return report.generation, report.next_chunk, report.rows + 1
-
-    async def _append(self, chunk: Chunk, batch: Batch) -> None:
-        if chunk.number == 1:
-            columns = layout.measured(self.report.columns, decode(chunk.payload))
-            await self._context.store.set_columns(self._lease, columns)
-        cancelled = await self._context.spool.append(
-            self._lease, chunk, batch.cursor, self._settings.lease_seconds
-        )
-        self._tell_viewers()
-        if cancelled:
-            self.stop(Stop.CANCELLED)
-
-    async def _count(self) -> None:
-        """Beside the read: the exact total, unless counting takes too long or was done before."""
-        if self.report.total_kind != "unknown":
-            return
-        try:
-            dataset = await self._context.catalog.dataset(self.report.dataset)
-            total = await self._context.catalog.source(dataset).count(dataset)
-            await self._context.store.set_total(self._lease, total, "uncounted" if total is None else "exact")
-        except RowfallError as error:
-            log.info("report %s is not counted: %s", self.report.id, error)
-        self._tell_viewers()
+    async def _advice(self) -> str:
+        """What a person can do about a report that took too long."""
+        sentences = [
+            f"This report ran for {spoken(self._settings.report_timeout)}, which is the limit. "
+            "The rows so far are kept."
+        ]
+        if self._reading.continuable:
+            sentences.append("Continue reads on from there.")
+        found: Sequence[str] = ()
+        with suppress(RowfallError, TimeoutError):
+            async with asyncio.timeout(_ADVICE_SECONDS):
+                dataset = await self._context.catalog.dataset(self.report.dataset)
+                source = self._context.catalog.source(dataset)
+                found = await source.advise(dataset, self.report.spec.columns)
+        if not found and len(self.report.columns) > 1:
+            found = ["Fewer columns are read faster."]
+        return " ".join([*sentences, *found])
 
     async def _guard(self) -> None:
         """Keeps the lease while a read is slow, and notices a cancellation or the time limit at once."""
@@ -195,7 +132,7 @@ class Run:
 
     async def _heartbeat(self) -> None:
         try:
-            if await self._context.store.heartbeat(self._lease, self._settings.lease_seconds):
+            if await self._context.leases.heartbeat(self._lease, self._settings.lease_seconds):
                 self.stop(Stop.CANCELLED)
         except LeaseLost:
             self.stop(Stop.LEASE_LOST)
@@ -204,28 +141,10 @@ class Run:
             log.warning("report %s could not renew its lease: %s", self.report.id, error)
 
     async def _conclude(self, outcome: Outcome | None) -> None:
+        leases = self._context.leases
         if outcome is not None:
-            await self._context.store.finish(self._lease, outcome.status, outcome.code, outcome.sentence)
+            end = (outcome.status, outcome.code, outcome.sentence)
+            await patiently(lambda: leases.finish(self._lease, *end), self._given_up)
             log.info("report %s on %s: %s", self.report.id, self.report.dataset, outcome.status)
         elif self._stop is Stop.SHUTDOWN:
-            await self._context.store.release(self._lease)
-
-    def _tell_viewers(self) -> None:
-        self._context.hints.notify(hints.chunks(self.report.id))
-
-
-def _require_same_columns(report: Report, dataset: Dataset) -> None:
-    """A report asks by position, which means another column once one before it was added or dropped."""
-    now = {position: (column.name, column.declared) for position, column in enumerate(dataset.columns)}
-    asked = [(column.name, column.declared) for column in report.columns]
-    if [now.get(position) for position in report.spec.columns] != asked:
-        raise SourceChanged(
-            f"The columns of {dataset.id} have changed since this report was asked for. Run it again."
-        )
-
-
-def _changed(dataset: Dataset) -> str:
-    changed = f"The data changed while this {dataset.kind} was read: "
-    if dataset.key:
-        return changed + "rows were read at slightly different times, each key once."
-    return changed + "the rows are as they stood at the start."
+            await leases.release(self._lease)

@@ -58,7 +58,9 @@ report = Table(
     Column("created_at", Double, nullable=False),
     Column("started_at", Double),
     Column("finished_at", Double),
-    Column("expires_at", Double),
+    Column("expires_at", Double),  # NULL: kept until it is deleted
+    Column("continues", Text),  # the report whose chunks this one takes over before it reads on
+    Column("trouble", Text),  # why no rows come now
     # The limit of running reports a person: a slot cannot be taken twice, whatever the race.
     Index("report_slot", "owner", "slot", unique=True, sqlite_where=ACTIVE, postgresql_where=ACTIVE),
     Index("report_queue", "created_at", sqlite_where=ACTIVE, postgresql_where=ACTIVE),
@@ -121,6 +123,9 @@ HELD = and_(
     report.c.epoch == bindparam("lease_epoch"),
     report.c.status == "running",
 )
+
+# What a report gives back when it becomes final.
+OVER: dict[str, object] = {"slot": None, "lease_owner": None, "lease_until": 0, "trouble": None}
 
 
 def held(lease: Lease) -> dict[str, object]:

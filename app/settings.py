@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     lease_seconds: Annotated[
         float, Field(gt=0, description="Seconds after which the report of a silent process is taken over.")
     ] = 8
+    retention_days: Annotated[
+        float, Field(gt=0, description="Days after which a report is deleted, unless its owner keeps it.")
+    ] = 30
     ping_seconds: Annotated[float, Field(gt=0, description="Seconds between pings on a silent stream.")] = 15
     session_days: Annotated[float, Field(gt=0, description="Days until a person has to sign in again.")] = 30
     query: Annotated[

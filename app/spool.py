@@ -14,7 +14,8 @@ from app.model import Chunk, Extent, Lease
 from app.pages import Page
 from app.schema import HELD, chunk, held, report
 
-_CHECKPOINT = (
+# Guards each append; it takes the values of `checkpoint`.
+CHECKPOINT = (
     update(report)
     .where(
         HELD,
@@ -22,12 +23,13 @@ _CHECKPOINT = (
         report.c.generation == bindparam("of_generation"),
     )
     .values(
-        next_chunk=report.c.next_chunk + 1,
+        next_chunk=report.c.next_chunk + bindparam("more_chunks"),
         rows=report.c.rows + bindparam("more_rows", type_=BigInteger),
         bytes=report.c.bytes + bindparam("more_bytes", type_=BigInteger),
         cursor=bindparam("new_cursor", type_=LargeBinary),
         lease_until=now() + bindparam("lease_seconds", type_=Double),
         attempts=0,  # they count claims without progress
+        trouble=None,
     )
     .returning(report.c.cancel_requested)
 )
@@ -69,11 +71,12 @@ class Spool:
         The checkpoint comes first: it locks the report's row, so a former owner waits here and then finds
         another epoch. Raises LeaseLost, and writes nothing, unless this is the owner's next chunk.
         """
-        checkpoint = _checkpoint(lease, chunk, cursor, lease_seconds)
+        size = len(chunk.payload)
+        values = checkpoint(lease, chunk.generation, chunk.number, 1, chunk.rows, size, cursor, lease_seconds)
         async with self._database.write() as connection:
-            requested: bool | None = (await connection.execute(_CHECKPOINT, checkpoint)).scalar()
+            requested: bool | None = (await connection.execute(CHECKPOINT, values)).scalar()
             if requested is None:
-                raise LeaseLost("Another owner reads this report now, or it is over.")
+                raise LeaseLost
             await connection.execute(_INSERT, _values(lease, chunk))
         return requested
 
@@ -119,13 +122,24 @@ def _chunk(row: Row[*tuple[Any, ...]]) -> Chunk:
     return Chunk(*row)
 
 
-def _checkpoint(lease: Lease, chunk: Chunk, cursor: bytes | None, lease_seconds: float) -> dict[str, object]:
+def checkpoint(
+    lease: Lease,
+    generation: int,
+    number: int,
+    chunks: int,
+    rows: int,
+    size: int,
+    cursor: bytes | None,
+    lease_seconds: float,
+) -> dict[str, object]:
+    """The values of CHECKPOINT for so many chunks from `number` on, with payloads of `size` bytes."""
     return {
         **held(lease),
-        "expected_chunk": chunk.number,
-        "of_generation": chunk.generation,
-        "more_rows": chunk.rows,
-        "more_bytes": len(chunk.payload),
+        "expected_chunk": number,
+        "of_generation": generation,
+        "more_chunks": chunks,
+        "more_rows": rows,
+        "more_bytes": size,
         "new_cursor": cursor,
         "lease_seconds": lease_seconds,
     }

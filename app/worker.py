@@ -7,7 +7,8 @@ import secrets
 
 from app import hints
 from app.model import Report
-from app.runner import Run, RunContext, Stop
+from app.reading import RunContext
+from app.runner import Run, Stop
 
 log = logging.getLogger(__name__)
 
@@ -46,11 +47,11 @@ class Worker:
             await asyncio.wait(list(self._runs), timeout=4)
 
     async def _claim_all(self) -> None:
-        store, settings = self._context.store, self._context.settings
-        for report_id in await store.fail_abandoned():
+        leases, settings = self._context.leases, self._context.settings
+        for report_id in await leases.fail_abandoned():
             log.warning("report %s failed: its process died each time", report_id)
         while len(self._runs) < settings.running_reports and not self._stopping.is_set():
-            report = await store.claim(self._node, settings.lease_seconds)
+            report = await leases.claim(self._node, settings.lease_seconds)
             if report is None:
                 return
             self._start(report)

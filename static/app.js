@@ -82,7 +82,8 @@ function follow(stream) {
   });
 
   stream.addEventListener("htmx:sse:after:connection", () => { say(null); alive(); });
-  stream.addEventListener("htmx:sse:error", () => say("lost"));
+  // A server that said that it restarts is not lost yet.
+  stream.addEventListener("htmx:sse:error", () => document.getElementById("report-notice").textContent || say("lost"));
   stream.addEventListener("htmx:sse:close", (event) => {
     clearTimeout(watchdog);
     ended = event.detail.reason === "message";

@@ -14,13 +14,13 @@ from litestar.response import Stream
 
 from app.catalog import Catalog
 from app.codec import decode
-from app.errors import InvalidRequest, SourceError, TooManyReports
-from app.model import Cell, Cut, Dataset, Report, Undecodable
+from app.errors import InvalidRequest, TooManyReports
+from app.model import Cell, Cut, Dataset, Report, Status, Undecodable
 from app.permissions import User, may_read
 from app.report_store import ReportStore
 from app.reports import Reports
 from app.routes.access import AnyRequest
-from app.routes.problems import RETRY_SECONDS, answer
+from app.routes.problems import too_many
 from app.spool import Spool
 
 _HISTORY = 100
@@ -61,6 +61,9 @@ class ReportView:
     error: str | None
     error_code: str | None
     notes: Sequence[str]
+    trouble: str | None
+    queue_position: int | None
+    continues: str | None
     owner: str
 
 
@@ -71,12 +74,15 @@ class ReportRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sort: str | None = None
 
 
+_CREATED = {201: ResponseSpec(ReportView, generate_examples=False)}
+
+
 @get("/datasets")
 async def datasets(user: NamedDependency[User], catalog: NamedDependency[Catalog]) -> list[DatasetView]:
     listings = await catalog.listings()
     for listing in listings:
-        if listing.problem and len(listings) == 1:
-            raise SourceError(listing.problem)
+        if listing.error and len(listings) == 1:
+            raise listing.error
     return [
         _dataset(dataset)
         for listing in listings
@@ -85,7 +91,7 @@ async def datasets(user: NamedDependency[User], catalog: NamedDependency[Catalog
     ]
 
 
-@post("/reports", responses={201: ResponseSpec(ReportView, generate_examples=False)})
+@post("/reports", responses=_CREATED)
 async def create(
     request: AnyRequest,
     data: JSONBody[ReportRequest],
@@ -98,7 +104,7 @@ async def create(
     try:
         report = await reports.request(user, data.dataset, data.columns or ())
     except TooManyReports as error:
-        return answer(request, error, await store.running(user.account), **{"Retry-After": RETRY_SECONDS})
+        return too_many(request, error, await store.running(user.account))
     return Response(_report(report), status_code=201)
 
 
@@ -119,6 +125,25 @@ async def cancel(
     report_id: FromPath[str], user: NamedDependency[User], reports: NamedDependency[Reports]
 ) -> ReportView:
     return _report(await reports.cancel(user, report_id))
+
+
+@post(
+    "/reports/{report_id:str}/continuation",
+    responses={201: ResponseSpec(ReportView, generate_examples=False)},
+)
+async def continue_(
+    report_id: FromPath[str],
+    request: AnyRequest,
+    user: NamedDependency[User],
+    reports: NamedDependency[Reports],
+    store: NamedDependency[ReportStore],
+) -> Response[Any]:
+    """A new report that takes over the rows of this one and reads on."""
+    try:
+        report = await reports.continue_(user, report_id)
+    except TooManyReports as error:
+        return too_many(request, error, await store.running(user.account))
+    return Response(_report(report), status_code=201)
 
 
 @get("/reports/{report_id:str}/rows")
@@ -193,8 +218,11 @@ def _report(report: Report) -> ReportView:
         error=report.error,
         error_code=report.error_code,
         notes=report.notes,
+        trouble=report.trouble,
+        queue_position=report.ahead + 1 if report.status is Status.QUEUED else None,
+        continues=report.continues,
         owner=report.owner,
     )
 
 
-handlers = [Router("/api/v1", route_handlers=[datasets, create, index, show, cancel, rows])]
+handlers = [Router("/api/v1", route_handlers=[datasets, create, index, show, cancel, continue_, rows])]

@@ -34,7 +34,7 @@ async def index(
 
 def _visible(user: User, listing: Listing) -> Listing:
     datasets = tuple(each for each in listing.datasets if may_read(user, each.id))
-    return Listing(listing.source, datasets, listing.skipped if user.everything else (), listing.problem)
+    return Listing(listing.source, datasets, listing.skipped if user.everything else (), listing.error)
 
 
 @get("/datasets/{dataset_path:path}", include_in_schema=False)

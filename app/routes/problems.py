@@ -1,7 +1,8 @@
 """Errors as answers: a page for people, problem+json for the API, never a traceback."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -9,13 +10,13 @@ from litestar import Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.response import Template
 
-from app.errors import NotSignedIn, RowfallError
+from app.errors import NotSignedIn, RowfallError, TooManyReports
 from app.model import Report
 from app.routes.access import AnyRequest
 
 log = logging.getLogger(__name__)
 
-RETRY_SECONDS = "5"  # a report takes seconds, so a place is free soon
+_RETRY_SECONDS = "5"  # a report takes seconds, so a place is free soon
 
 
 def known(request: AnyRequest, error: RowfallError) -> Response[Any]:
@@ -38,11 +39,25 @@ def unexpected(request: AnyRequest, error: Exception) -> Response[Any]:
     return _answer(request, 500, "Something went wrong", sentence, "internal")
 
 
-def answer(
-    request: AnyRequest, error: RowfallError, running: Sequence[Report] = (), **headers: str
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The form that asks once more for what could not be done now."""
+
+    action: str
+    fields: Sequence[tuple[str, str]] = ()
+
+
+def answer(request: AnyRequest, error: RowfallError) -> Response[Any]:
+    return _answer(request, error.status, error.title, error.sentence, error.code)
+
+
+def too_many(
+    request: AnyRequest, error: TooManyReports, running: Sequence[Report], again: Again | None = None
 ) -> Response[Any]:
-    """`running`: the reports that stand in the way of another one."""
-    return _answer(request, error.status, error.title, error.sentence, error.code, running, headers)
+    """With the reports that stand in the way of another one."""
+    response = _answer(request, error.status, error.title, error.sentence, error.code, running, again)
+    response.headers["Retry-After"] = _RETRY_SECONDS
+    return response
 
 
 def _answer(
@@ -52,7 +67,7 @@ def _answer(
     sentence: str,
     code: str,
     running: Sequence[Report] = (),
-    headers: Mapping[str, str] | None = None,
+    again: Again | None = None,
 ) -> Response[Any]:
     if _is_api(request):
         problem: dict[str, Any] = {
@@ -60,13 +75,14 @@ def _answer(
             "title": title,
             "status": status,
             "detail": sentence,
+            "code": code,
         }
-        problem |= {"code": code, "running": [report.id for report in running]} if running else {"code": code}
-        return Response(
-            problem, status_code=status, media_type="application/problem+json", headers=dict(headers or {})
-        )
-    context = {"status": status, "title": title, "sentence": sentence, "reports": running, "section": "error"}
-    return Template("error.html", context=context, status_code=status, headers=dict(headers or {}))
+        if running:
+            problem["running"] = [report.id for report in running]
+        return Response(problem, status_code=status, media_type="application/problem+json")
+    context = {"status": status, "title": title, "sentence": sentence, "section": "error"}
+    context |= {"reports": running, "again": again}
+    return Template("error.html", context=context, status_code=status)
 
 
 def _is_api(request: AnyRequest) -> bool:

@@ -10,7 +10,6 @@ from litestar.response import Redirect, Template
 
 from app import hints
 from app.errors import InvalidRequest, NotFound, TooManyReports
-from app.events import Position
 from app.find import Found
 from app.fragments import Fragments
 from app.hints import Hints
@@ -20,10 +19,11 @@ from app.permissions import User
 from app.report_store import ReportStore
 from app.reports import Reports
 from app.routes.access import AnyRequest
-from app.routes.problems import RETRY_SECONDS, answer
+from app.routes.problems import Again, too_many
 from app.routes.rows import answer_again
 from app.routes.summary import is_hidden
 from app.spool import Spool
+from app.sse import Position
 
 _HISTORY = 100
 _FIRST_SECONDS = 0.2  # a page may wait this long for the first rows, which then show at the first paint
@@ -31,8 +31,11 @@ _KEEP = {"Cache-Control": "private, max-age=86400, immutable"}  # a chunk of a g
 
 
 @get("/reports", include_in_schema=False)
-async def index(user: NamedDependency[User], store: NamedDependency[ReportStore]) -> Template:
-    reports = await store.latest(user.account, _HISTORY)
+async def index(
+    user: NamedDependency[User], store: NamedDependency[ReportStore], active: FromQuery[bool] = False
+) -> Template:
+    """The latest reports; with `active` those that run or wait."""
+    reports = await (store.running(user.account) if active else store.latest(user.account, _HISTORY))
     return Template("reports/index.html", context={"user": user, "section": "reports", "reports": reports})
 
 
@@ -53,7 +56,24 @@ async def create(
     try:
         report = await reports.request(user, dataset, columns)
     except TooManyReports as error:
-        return answer(request, error, await store.running(user.account), **{"Retry-After": RETRY_SECONDS})
+        again = Again("/reports", (("dataset", dataset), *(("col", name) for name in columns)))
+        return too_many(request, error, await store.running(user.account), again)
+    return Redirect(f"/reports/{report.id}", status_code=303)
+
+
+@post("/reports/{report_id:str}/continuation", include_in_schema=False)
+async def continue_(
+    report_id: FromPath[str],
+    request: AnyRequest,
+    user: NamedDependency[User],
+    reports: NamedDependency[Reports],
+    store: NamedDependency[ReportStore],
+) -> Response[Any]:
+    try:
+        report = await reports.continue_(user, report_id)
+    except TooManyReports as error:
+        again = Again(f"/reports/{report_id}/continuation")
+        return too_many(request, error, await store.running(user.account), again)
     return Redirect(f"/reports/{report.id}", status_code=303)
 
 
@@ -176,10 +196,12 @@ async def cancel(
     user: NamedDependency[User],
     reports: NamedDependency[Reports],
 ) -> Response[None]:
+    """Form: `then` is `/reports` where the list has the button, which then shows again."""
     await reports.cancel(user, report_id)
     if request.headers.get("hx-request"):
-        return Response(None, status_code=204)  # the stream brings the new status
-    return Redirect(f"/reports/{report_id}", status_code=303)
+        return Response(None, status_code=204)  # the stream, or the list, brings the new status
+    listed = (await request.form()).get("then") == "/reports"
+    return Redirect("/reports" if listed else f"/reports/{report_id}", status_code=303)
 
 
-handlers = [index, create, show, chunk, style, set_widths, cancel]
+handlers = [index, create, show, chunk, style, set_widths, cancel, continue_]

@@ -10,11 +10,12 @@ from litestar.response import Stream
 
 from app.compression import UNCOMPRESSED, compressed, negotiated
 from app.errors import InvalidRequest, NotFound
-from app.events import END, Events, Position, message
+from app.events import Events
 from app.fragments import Fragments
 from app.pages import Pages
 from app.permissions import User
 from app.reports import Reports
+from app.sse import END, Position, message
 
 _HEADERS = {
     "Cache-Control": "no-store",

@@ -1,0 +1,249 @@
+"""Reading: a source -> chunks in the spool, from where the report stands to the source's end.
+
+A source that cannot be reached is tried three times more. With a key reading goes on after the last chunk, in
+a new snapshot, and a note says so; without one it starts again, as a new generation.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeVar
+
+from app import hints, layout, notes
+from app.catalog import Catalog
+from app.codec import decode
+from app.errors import LeaseLost, RowfallError, SourceChanged, SourceInterrupted, SourceUnreachable
+from app.hints import Hints
+from app.leases import Leases
+from app.model import Batch, Chunk, Dataset, Lease, Report
+from app.patience import patiently
+from app.report_store import ReportStore
+from app.settings import Settings
+from app.source import Reader
+from app.spool import Spool
+from app.takeover import GONE, Takeover
+
+T = TypeVar("T")
+
+# Cells of a chunk at the most: a table of 2,000 columns would otherwise come in chunks of 2 million cells,
+# the first of which a browser shows after 18 s. Up to 40 columns a chunk has its 1,000 rows.
+CHUNK_CELLS = 40_000
+
+_BACK_OFF = (1.0, 2.0, 4.0)  # seconds before each retry; a chunk in between starts them anew
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """What every run of this process works with."""
+
+    store: ReportStore
+    leases: Leases
+    spool: Spool
+    takeover: Takeover
+    catalog: Catalog
+    hints: Hints
+    settings: Settings
+
+
+@dataclass(slots=True)
+class _Position:
+    """Where the next chunk goes, and the source goes on."""
+
+    generation: int
+    number: int
+    first_row: int
+    cursor: bytes | None
+
+    def advance(self, batch: Batch) -> None:
+        self.number += 1
+        self.first_row += batch.rows
+        self.cursor = batch.cursor
+
+
+class Reading:
+    """The reading of a report that this process has claimed."""
+
+    def __init__(self, report: Report, lease: Lease, context: RunContext) -> None:
+        self._report, self._lease, self._context = report, lease, context
+        self._position = _Position(report.generation, report.next_chunk, report.rows + 1, report.cursor)
+        self._stopped = asyncio.Event()
+        self._reader: Reader | None = None
+        self._began_at = 1  # the chunk that the current snapshot began with
+        self._claimed_at = asyncio.get_running_loop().time()
+        self._why = "The server stopped while this report was read"
+        self.cancelled = False  # an append found that somebody asked for it
+
+    @property
+    def continuable(self) -> bool:
+        """Whether a report could continue this one if it ended now."""
+        return self._position.cursor is not None
+
+    @property
+    def stopped(self) -> asyncio.Event:
+        return self._stopped
+
+    def stop(self) -> None:
+        """Breaks off what is under way: `run` raises SourceInterrupted."""
+        self._stopped.set()
+        if self._reader is not None:
+            self._reader.interrupt()
+
+    async def run(self) -> None:
+        """Returns at the source's end. Raises SourceError, LeaseLost and StateUnavailable."""
+        tries = 0
+        while True:
+            before = self._position.number
+            try:
+                return await self._read()
+            except SourceUnreachable as error:
+                tries = 0 if self._position.number > before else tries
+                if tries == len(_BACK_OFF):
+                    raise
+                await self._wait(error, tries)
+                tries += 1
+
+    async def _wait(self, error: SourceUnreachable, tries: int) -> None:
+        seconds = _BACK_OFF[tries]
+        trouble = f"{error.sentence} Trying again in {seconds:.0f} s ({tries + 1} of {len(_BACK_OFF)})."
+        await self._persist(lambda: self._context.leases.set_trouble(self._lease, trouble))
+        self.tell_viewers()
+        self._why = "The database could not be read for a while"
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopped.wait()
+        self._require_going()
+
+    def _require_going(self) -> None:
+        if self._stopped.is_set():
+            raise SourceInterrupted("Reading was stopped.")
+
+    async def _read(self) -> None:
+        report, context = self._report, self._context
+        dataset = await context.catalog.dataset(report.dataset)
+        _require_same_columns(report, dataset)
+        earlier = await self._earlier()
+        columns = report.spec.columns
+        rows = max(1, min(context.settings.chunk_rows, CHUNK_CELLS // len(columns)))
+        cursor = earlier.cursor if earlier else self._position.cursor
+        reader = await context.catalog.source(dataset).open_reader(dataset, columns, cursor, rows)
+        self._reader = reader
+        try:
+            self._require_going()  # asked for while the source was being opened
+            if earlier:
+                await self._take_over(earlier)
+            elif self._position.number > self._began_at:
+                await self._go_on(dataset)
+            await self._read_on(reader, dataset)
+        finally:
+            self._reader = None
+            await reader.close()
+
+    async def _go_on(self, dataset: Dataset) -> None:
+        """Says, once, that what follows is of another snapshot; without a key drops what came before."""
+        position, leases = self._position, self._context.leases
+        if position.cursor is not None:
+            note = notes.went_on(self._why, position.first_row - 1, self._now())
+            await self._persist(lambda: leases.add_note(self._lease, note))
+        else:
+            note = notes.read_again(self._why, dataset, self._now())
+            generation = await self._persist(lambda: leases.start_generation(self._lease, note))
+            position = self._position = _Position(generation, 1, 1, None)
+        self._began_at = position.number
+        self.tell_viewers()
+
+    async def _read_on(self, reader: Reader, dataset: Dataset) -> None:
+        count = asyncio.create_task(self._count(dataset))
+        ahead = asyncio.create_task(reader.read())
+        try:
+            while batch := await ahead:
+                self._require_going()
+                # The next rows are read while these are written, so two batches are in memory at most.
+                ahead = asyncio.create_task(reader.read())
+                await self._append(batch)
+            if await reader.changed():
+                note = notes.changed(dataset)
+                await self._persist(lambda: self._context.leases.add_note(self._lease, note))
+        finally:
+            count.cancel()
+            ahead.cancel()
+            await asyncio.wait([count, ahead])
+
+    async def _append(self, batch: Batch) -> None:
+        position, leases = self._position, self._context.leases
+        chunk = Chunk(position.generation, position.number, position.first_row, batch.rows, batch.payload)
+        if chunk.number == 1:
+            columns = layout.measured(self._report.columns, decode(chunk.payload))
+            await self._persist(lambda: leases.set_columns(self._lease, columns))
+        cancelled = await self._persist(lambda: self._append_once(chunk, batch.cursor))
+        position.advance(batch)
+        self.tell_viewers()
+        if cancelled:
+            self.cancelled = True
+            self.stop()
+
+    async def _append_once(self, chunk: Chunk, cursor: bytes | None) -> bool:
+        context = self._context
+        try:
+            return await context.spool.append(self._lease, chunk, cursor, context.settings.lease_seconds)
+        except LeaseLost:
+            # The connection may have broken after the commit: then it is this chunk that stands in the way.
+            report = await context.store.get(self._report.id)
+            appended = (self._lease.epoch, chunk.generation, chunk.number)
+            if report is None or (report.epoch, report.generation, report.chunks) != appended:
+                raise
+            return report.cancel_requested
+
+    async def _earlier(self) -> Report | None:
+        """The report whose chunks are still to be taken over."""
+        if self._report.continues is None or self._position.cursor is not None:
+            return None
+        found = await self._context.store.get(self._report.continues)
+        if found is None or found.cursor is None:
+            raise SourceChanged(GONE)
+        return found
+
+    async def _take_over(self, earlier: Report) -> None:
+        position, context = self._position, self._context
+        note, seconds = notes.continues(earlier, self._now()), context.settings.lease_seconds
+        while position.cursor is None:
+            number = position.number
+            taken = await self._persist(
+                lambda: context.takeover.step(self._lease, earlier, number, note, seconds)  # noqa: B023
+            )
+            position.number += taken.chunks
+            position.first_row += taken.rows
+            position.cursor = taken.cursor
+            self.tell_viewers()
+            self._require_going()
+        self._began_at = position.number
+
+    async def _count(self, dataset: Dataset) -> None:
+        """Beside the read: the exact total, unless counting takes too long or was done before."""
+        if self._report.total_kind != "unknown":
+            return
+        with suppress(RowfallError):  # a report without a total is as good
+            total = await self._context.catalog.source(dataset).count(dataset)
+            kind = "uncounted" if total is None else "exact"
+            await self._context.leases.set_total(self._lease, total, kind)
+        self.tell_viewers()
+
+    async def _persist(self, work: Callable[[], Awaitable[T]]) -> T:
+        return await patiently(work, self._stopped)
+
+    def _now(self) -> float:
+        """By the clock of the state database."""
+        return self._report.read_at + asyncio.get_running_loop().time() - self._claimed_at
+
+    def tell_viewers(self) -> None:
+        self._context.hints.notify(hints.chunks(self._report.id))
+
+
+def _require_same_columns(report: Report, dataset: Dataset) -> None:
+    """A report asks by position, which means another column once one before it was added or dropped."""
+    now = {position: (column.name, column.declared) for position, column in enumerate(dataset.columns)}
+    asked = [(column.name, column.declared) for column in report.columns]
+    if [now.get(position) for position in report.spec.columns] != asked:
+        raise SourceChanged(
+            f"The columns of {dataset.id} have changed since this report was asked for. Run it again."
+        )
