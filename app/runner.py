@@ -108,11 +108,13 @@ class Run:
         if self._reading.continuable:
             sentences.append("Continue reads on from there.")
         found: Sequence[str] = ()
-        with suppress(RowfallError, TimeoutError):
+        try:
             async with asyncio.timeout(_ADVICE_SECONDS):
                 dataset = await self._context.catalog.dataset(self.report.dataset)
                 source = self._context.catalog.source(dataset)
                 found = await source.advise(dataset, self.report.spec.columns)
+        except (RowfallError, TimeoutError) as error:
+            log.info("no advice on report %s: %s", self.report.id, error)
         if not found and len(self.report.columns) > 1:
             found = ["Fewer columns are read faster."]
         return " ".join([*sentences, *found])

@@ -3,6 +3,7 @@ claimed by `node-1`, and `node-2` has a state database of its own on the same fi
 """
 
 import itertools
+import sys
 import tempfile
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -12,10 +13,14 @@ import asyncpg
 import pytest
 
 from app.database import Database
+from app.leases import Leases
 from app.model import Column, Kind, Lease, Report, Spec
 from app.pages import Page
 from app.report_store import ReportStore
 from app.spool import Spool
+
+# The test files share a few modules that lie beside them.
+sys.path.insert(0, str(Path(__file__).parent))
 
 _numbers = itertools.count(1)
 
@@ -68,6 +73,11 @@ def store(database: Database) -> ReportStore:
 
 
 @pytest.fixture
+def leases(database: Database) -> Leases:
+    return Leases(database)
+
+
+@pytest.fixture
 def spool(database: Database) -> Spool:
     return Spool(database)
 
@@ -109,12 +119,12 @@ def ask(store: ReportStore) -> Ask:
 
 
 @pytest.fixture
-def start(store: ReportStore, ask: Ask) -> Callable[..., Awaitable[Lease]]:
+def start(leases: Leases, ask: Ask) -> Callable[..., Awaitable[Lease]]:
     """Queues a report and claims it; a lease of -1 seconds has run out already."""
 
     async def start(lease_seconds: float = 8) -> Lease:
         asked = await ask()
-        report = await store.claim("node-1", lease_seconds)
+        report = await leases.claim("node-1", lease_seconds)
         assert asked is not None
         assert report is not None
         assert report.id == asked.id

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.compression import Encoding, compressed, compressor, negotiated
-from app.events import END, PING
 from app.settings import ROOT
+from app.sse import END, PING
 
 ENCODINGS: tuple[Encoding, ...] = ("zstd", "gzip")
 ROW = b"<tr><td>1</td><td>Morning rush</td><td>\xc3\xa9</td></tr>"

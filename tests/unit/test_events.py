@@ -15,14 +15,16 @@ from sqlalchemy import delete
 from app import hints
 from app.codec import ChunkEncoder
 from app.database import Database
-from app.events import END, PING, Events, Position, message
+from app.events import Events
 from app.fragments import Fragments
 from app.hints import Hints
+from app.leases import Leases
 from app.model import Chunk, Column, Kind, Lease, Report, Row, Spec, Status
 from app.pages import Pages
 from app.report_store import ReportStore
 from app.schema import report as reports
 from app.spool import Spool
+from app.sse import END, PING, Position, message
 from app.templating import environment
 
 REPORT = "report"
@@ -105,7 +107,8 @@ class Stage:
         self, database: Database, page_chunks: int = 20, page_rows: int = 500_000, ping_seconds: float = 15
     ) -> None:
         self.database = database
-        self.store, self.spool, self.wake = ReportStore(database), Spool(database), Hints()
+        self.store, self.leases = ReportStore(database), Leases(database)
+        self.spool, self.wake = Spool(database), Hints()
         self.fragments = Fragments(_ENVIRONMENT)
         self.pages = Pages(page_rows, page_chunks)
         self.events = Events(self.store, self.spool, self.fragments, self.wake, ping_seconds)
@@ -114,7 +117,7 @@ class Stage:
 
     async def begin(self, columns: tuple[Column, ...] = COLUMNS) -> None:
         await self.store.create(REPORT, "ann", 5, "s.t", Spec((0, 1)), columns)
-        claimed = await self.store.claim("node-1", 600)
+        claimed = await self.leases.claim("node-1", 600)
         assert claimed is not None
         self.lease = Lease(REPORT, claimed.epoch)
 
@@ -130,12 +133,12 @@ class Stage:
             self.tell()
 
     async def restart(self) -> None:
-        self._generation = await self.store.start_generation(self.lease)
+        self._generation = await self.leases.start_generation(self.lease, "It was read again.")
         self._number = 0
         self.tell()
 
     async def finish(self, status: Status = Status.DONE, error: str | None = None) -> None:
-        await self.store.finish(self.lease, status, error and "code", error)
+        await self.leases.finish(self.lease, status, error and "code", error)
         self.tell()
 
     def tell(self) -> None:
@@ -492,12 +495,12 @@ async def test_a_total_or_a_note_that_comes_between_chunks_is_sent_once(stage: M
     await one.append()
     stream = one.follow()
     await following(stream)
-    await one.store.set_total(one.lease, 12, "exact")
+    await one.leases.set_total(one.lease, 12, "exact")
     one.tell()
     (part,) = await following(stream)
     assert 'aria-valuenow="25"' in part.decode()
     assert b"id: " not in part
-    await one.store.add_note(one.lease, "It rained <b>.")
+    await one.leases.add_note(one.lease, "It rained <b>.")
     for _ in range(5):
         one.tell()
     (part,) = await following(stream)

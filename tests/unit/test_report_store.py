@@ -11,6 +11,7 @@ from sqlalchemy.exc import StatementError
 
 from app.database import Database
 from app.errors import LeaseLost
+from app.leases import Leases
 from app.model import Chunk, Column, Kind, Lease, Report, Spec, Status
 from app.report_store import ReportStore
 from app.schema import report as reports
@@ -140,11 +141,11 @@ async def test_latest_are_the_owners_newest_first(store: ReportStore, ask: Ask) 
     assert [report.id for report in latest] == ["report-of-ann-3", "report-of-ann-2", "report-of-ann-1"]
 
 
-async def test_the_oldest_report_is_claimed_first(store: ReportStore, ask: Ask) -> None:
-    assert await store.claim("node-1", 8) is None
+async def test_the_oldest_report_is_claimed_first(leases: Leases, ask: Ask) -> None:
+    assert await leases.claim("node-1", 8) is None
     oldest = await ask("ben")
     await ask("ann")
-    claimed = await store.claim("node-1", 8)
+    claimed = await leases.claim("node-1", 8)
     assert oldest is not None
     assert claimed is not None
     assert (claimed.id, claimed.status, claimed.lease_owner) == (oldest.id, Status.RUNNING, "node-1")
@@ -162,147 +163,147 @@ async def test_two_claimers_get_different_reports(store: ReportStore, ask: Ask, 
     assert len(claimed) == len(set(claimed)) == 3
 
 
-async def test_a_report_whose_lease_holds_is_not_claimed(store: ReportStore, start: Start) -> None:
+async def test_a_report_whose_lease_holds_is_not_claimed(leases: Leases, start: Start) -> None:
     await start(8)
-    assert await store.claim("node-2", 8) is None
+    assert await leases.claim("node-2", 8) is None
 
 
 async def test_an_expired_lease_is_claimed_by_another_in_a_new_epoch(
-    store: ReportStore, start: Start
+    store: ReportStore, leases: Leases, start: Start
 ) -> None:
     lease = await start(-1)
     started = (await _get(store, lease.report)).started_at
-    claimed = await store.claim("node-2", 8)
+    claimed = await leases.claim("node-2", 8)
     assert claimed is not None
     assert (claimed.id, claimed.epoch, claimed.lease_owner) == (lease.report, lease.epoch + 1, "node-2")
     assert claimed.started_at == started
 
 
-async def test_an_owner_of_a_former_epoch_changes_nothing(store: ReportStore, start: Start) -> None:
+async def test_an_owner_of_a_former_epoch_changes_nothing(
+    store: ReportStore, leases: Leases, start: Start
+) -> None:
     lease = await start(-1)
-    await store.claim("node-2", 8)
+    await leases.claim("node-2", 8)
     before = await _get(store, lease.report)
     attempts: list[Callable[[], Awaitable[object]]] = [
-        lambda: store.heartbeat(lease, 8),
-        lambda: store.set_columns(lease, ()),
-        lambda: store.set_total(lease, 3, "exact"),
-        lambda: store.add_note(lease, "It rained."),
-        lambda: store.start_generation(lease),
+        lambda: leases.heartbeat(lease, 8),
+        lambda: leases.set_columns(lease, ()),
+        lambda: leases.set_total(lease, 3, "exact"),
+        lambda: leases.add_note(lease, "It rained."),
+        lambda: leases.start_generation(lease, "It was read again."),
     ]
     for attempt in attempts:
         with pytest.raises(LeaseLost):
             await attempt()
-    await store.release(lease)
-    assert not await store.finish(lease, Status.DONE)
+    await leases.release(lease)
+    assert not await leases.finish(lease, Status.DONE)
     after = await _get(store, lease.report)
     assert after == replace(before, read_at=after.read_at)
 
 
-async def test_the_fourth_attempt_is_the_last(store: ReportStore, start: Start) -> None:
+async def test_the_fourth_attempt_is_the_last(store: ReportStore, leases: Leases, start: Start) -> None:
     lease = await start(-1)
     for _ in range(3):
-        assert await store.fail_abandoned() == []
-        assert await store.claim("node-1", -1) is not None
-    assert await store.claim("node-1", -1) is None
-    assert await store.fail_abandoned() == [lease.report]
-    assert await store.fail_abandoned() == []
+        assert await leases.fail_abandoned() == []
+        assert await leases.claim("node-1", -1) is not None
+    assert await leases.claim("node-1", -1) is None
+    assert await leases.fail_abandoned() == [lease.report]
+    assert await leases.fail_abandoned() == []
     failed = await _get(store, lease.report)
     assert (failed.status, failed.error_code, failed.slot) == (Status.FAILED, "abandoned", None)
     assert failed.error is not None
     assert failed.finished_at is not None
 
 
-async def test_a_fourth_attempt_that_is_alive_is_not_given_up(store: ReportStore, start: Start) -> None:
+async def test_a_fourth_attempt_that_is_alive_is_not_given_up(leases: Leases, start: Start) -> None:
     await start(-1)
     for lease_seconds in (-1, -1, 8):
-        await store.claim("node-1", lease_seconds)
-    assert await store.fail_abandoned() == []
+        await leases.claim("node-1", lease_seconds)
+    assert await leases.fail_abandoned() == []
 
 
-async def test_a_new_chunk_makes_the_attempts_start_again(
-    store: ReportStore, spool: Spool, start: Start
-) -> None:
+async def test_a_new_chunk_makes_the_attempts_start_again(leases: Leases, spool: Spool, start: Start) -> None:
     lease = await start(-1)
     for number in range(1, 8):
         await spool.append(lease, Chunk(1, number, number, 1, b"row"), None, -1)
-        claimed = await store.claim("node-1", -1)
+        claimed = await leases.claim("node-1", -1)
         assert claimed is not None
         lease = Lease(claimed.id, claimed.epoch)
 
 
 async def test_a_heartbeat_renews_the_lease_and_tells_of_a_cancellation(
-    store: ReportStore, start: Start
+    store: ReportStore, leases: Leases, start: Start
 ) -> None:
     lease = await start(-1)
-    assert await store.heartbeat(lease, 8) is False
-    assert await store.claim("node-2", 8) is None
+    assert await leases.heartbeat(lease, 8) is False
+    assert await leases.claim("node-2", 8) is None
     await store.request_cancellation(lease.report)
-    assert await store.heartbeat(lease, 8) is True
+    assert await leases.heartbeat(lease, 8) is True
 
 
 async def test_a_released_report_is_claimed_at_once_and_the_attempt_does_not_count(
-    store: ReportStore, start: Start
+    leases: Leases, start: Start
 ) -> None:
     lease = await start(8)
     for _ in range(6):
-        await store.release(lease)
-        claimed = await store.claim("node-2", 8)
+        await leases.release(lease)
+        claimed = await leases.claim("node-2", 8)
         assert claimed is not None
         assert claimed.attempts == 1
         lease = Lease(claimed.id, claimed.epoch)
 
 
 async def test_a_release_after_a_chunk_does_not_allow_a_fifth_attempt(
-    store: ReportStore, spool: Spool, start: Start
+    store: ReportStore, leases: Leases, spool: Spool, start: Start
 ) -> None:
     lease = await start(8)
     await spool.append(lease, Chunk(1, 1, 1, 1, b"row"), None, 8)
-    await store.release(lease)
+    await leases.release(lease)
     assert (await _get(store, lease.report)).attempts == 0
 
 
-async def test_a_server_that_is_alone_frees_all_leases(store: ReportStore, start: Start, ask: Ask) -> None:
+async def test_a_server_that_is_alone_frees_all_leases(leases: Leases, start: Start, ask: Ask) -> None:
     leases = [await start(8), await start(8)]
     await ask()
-    await store.release_all()
-    claimed = [await store.claim("node-1", 8) for _ in range(3)]
+    await leases.release_all()
+    claimed = [await leases.claim("node-1", 8) for _ in range(3)]
     assert {report.id for report in claimed if report} >= {lease.report for lease in leases}
 
 
-async def test_columns_and_total_are_kept(store: ReportStore, start: Start) -> None:
+async def test_columns_and_total_are_kept(store: ReportStore, leases: Leases, start: Start) -> None:
     lease = await start()
     columns = (Column("id", Kind.INTEGER, "INTEGER", 80, True),)
-    await store.set_columns(lease, columns)
-    await store.set_total(lease, 23_453, "exact")
+    await leases.set_columns(lease, columns)
+    await leases.set_total(lease, 23_453, "exact")
     report = await _get(store, lease.report)
     assert (report.columns, report.total, report.total_kind) == (columns, 23_453, "exact")
-    await store.set_total(lease, None, "uncounted")
+    await leases.set_total(lease, None, "uncounted")
     report = await _get(store, lease.report)
     assert (report.total, report.total_kind) == (None, "uncounted")
 
 
-async def test_notes_are_appended_in_order(store: ReportStore, start: Start) -> None:
+async def test_notes_are_appended_in_order(store: ReportStore, leases: Leases, start: Start) -> None:
     lease = await start()
     for sentence in ("First.", "Second: \N{SNOWMAN}\0.", "Third."):
-        await store.add_note(lease, sentence)
+        await leases.add_note(lease, sentence)
     assert (await _get(store, lease.report)).notes == ("First.", "Second: \N{SNOWMAN}\0.", "Third.")
 
 
-async def test_notes_at_the_same_time_are_all_kept(store: ReportStore, start: Start) -> None:
+async def test_notes_at_the_same_time_are_all_kept(store: ReportStore, leases: Leases, start: Start) -> None:
     lease = await start()
-    await asyncio.gather(*(store.add_note(lease, f"Note {number}.") for number in range(30)))
+    await asyncio.gather(*(leases.add_note(lease, f"Note {number}.") for number in range(30)))
     assert len(set((await _get(store, lease.report)).notes)) == 30
 
 
 async def test_a_new_generation_removes_the_old_chunks(
-    store: ReportStore, spool: Spool, start: Start, sizes: Sizes
+    store: ReportStore, leases: Leases, spool: Spool, start: Start, sizes: Sizes
 ) -> None:
     lease = await start()
     other = await start()
     for number in (1, 2):
         for owner in (lease, other):
             await spool.append(owner, Chunk(1, number, number, 1, b"row"), b"cursor", 8)
-    assert await store.start_generation(lease) == 2
+    assert await leases.start_generation(lease, "It was read again.") == 2
     report = await _get(store, lease.report)
     assert (report.generation, report.next_chunk, report.rows, report.bytes) == (2, 1, 0, 0)
     assert report.cursor is None
@@ -314,12 +315,12 @@ async def test_a_new_generation_removes_the_old_chunks(
 
 
 async def test_a_done_report_has_its_exact_total_and_frees_its_slot(
-    store: ReportStore, spool: Spool, start: Start
+    store: ReportStore, leases: Leases, spool: Spool, start: Start
 ) -> None:
     lease = await start()
-    await store.set_total(lease, 5, "exact")  # as counted before somebody deleted rows
+    await leases.set_total(lease, 5, "exact")  # as counted before somebody deleted rows
     await spool.append(lease, Chunk(1, 1, 1, 3, b"rows"), b"cursor", 8)
-    assert await store.finish(lease, Status.DONE)
+    assert await leases.finish(lease, Status.DONE)
     report = await _get(store, lease.report)
     assert (report.status, report.slot, report.lease_owner) == (Status.DONE, None, None)
     assert (report.rows, report.total, report.total_kind, report.percent) == (3, 3, "exact", 100)
@@ -330,37 +331,37 @@ async def test_a_done_report_has_its_exact_total_and_frees_its_slot(
 
 @pytest.mark.parametrize("status", [Status.CANCELLED, Status.FAILED, Status.TIMED_OUT])
 async def test_a_report_that_was_stopped_keeps_its_total_and_tells_why(
-    store: ReportStore, start: Start, status: Status
+    store: ReportStore, leases: Leases, start: Start, status: Status
 ) -> None:
     lease = await start()
-    await store.set_total(lease, 5, "exact")
+    await leases.set_total(lease, 5, "exact")
     # PostgreSQL refuses NUL and half surrogate pairs in text, and a message may quote a row that has them.
-    assert await store.finish(lease, status, "source", "Row 3: \0 \udcff.")
+    assert await leases.finish(lease, status, "source", "Row 3: \0 \udcff.")
     report = await _get(store, lease.report)
     assert (report.status, report.error_code, report.total) == (status, "source", 5)
     assert report.error == "Row 3: \N{REPLACEMENT CHARACTER} ?."
 
 
-async def test_finish_is_final(store: ReportStore, start: Start) -> None:
+async def test_finish_is_final(store: ReportStore, leases: Leases, start: Start) -> None:
     lease = await start()
-    assert await store.finish(lease, Status.TIMED_OUT)
-    assert not await store.finish(lease, Status.DONE)
+    assert await leases.finish(lease, Status.TIMED_OUT)
+    assert not await leases.finish(lease, Status.DONE)
     with pytest.raises(LeaseLost):
-        await store.heartbeat(lease, 8)
+        await leases.heartbeat(lease, 8)
     cancelled = await store.request_cancellation(lease.report)
     assert cancelled is not None
     assert (cancelled.status, cancelled.cancel_requested) == (Status.TIMED_OUT, False)
-    assert await store.claim("node-2", 8) is None
+    assert await leases.claim("node-2", 8) is None
 
 
-async def test_a_queued_report_is_cancelled_at_once(store: ReportStore, ask: Ask) -> None:
+async def test_a_queued_report_is_cancelled_at_once(store: ReportStore, leases: Leases, ask: Ask) -> None:
     report = await ask()
     assert report is not None
     cancelled = await store.request_cancellation(report.id)
     assert cancelled is not None
     assert (cancelled.status, cancelled.slot) == (Status.CANCELLED, None)
     assert cancelled.finished_at is not None
-    assert await store.claim("node-1", 8) is None
+    assert await leases.claim("node-1", 8) is None
 
 
 async def test_a_running_report_is_asked_to_stop(store: ReportStore, start: Start) -> None:
@@ -371,11 +372,11 @@ async def test_a_running_report_is_asked_to_stop(store: ReportStore, start: Star
 
 
 async def test_a_cancellation_outlives_the_owner_that_did_not_see_it(
-    store: ReportStore, start: Start
+    store: ReportStore, leases: Leases, start: Start
 ) -> None:
     lease = await start(-1)
     await store.request_cancellation(lease.report)
-    claimed = await store.claim("node-2", 8)
+    claimed = await leases.claim("node-2", 8)
     assert claimed is not None
     assert claimed.cancel_requested
 
@@ -396,20 +397,20 @@ async def test_100_cancellations_at_once_give_one_cancelled_state(
 
 
 async def test_cancellations_that_race_a_claim_are_never_lost(
-    store: ReportStore, ask: Ask, node_2: Database
+    store: ReportStore, leases: Leases, ask: Ask, node_2: Database
 ) -> None:
     for _ in range(20):
         report = await ask()
         assert report is not None
         claimed, _ = await asyncio.gather(
-            store.claim("node-1", 8), ReportStore(node_2).request_cancellation(report.id)
+            leases.claim("node-1", 8), ReportStore(node_2).request_cancellation(report.id)
         )
         after = await _get(store, report.id)
         if claimed is None:
             assert after.status is Status.CANCELLED
         else:
             assert (after.status, after.cancel_requested) == (Status.RUNNING, True)
-            await store.finish(Lease(claimed.id, claimed.epoch), Status.CANCELLED)
+            await leases.finish(Lease(claimed.id, claimed.epoch), Status.CANCELLED)
 
 
 async def test_widths_are_kept_whoever_reads_the_report(store: ReportStore, start: Start) -> None:

@@ -12,11 +12,12 @@ from app import hints
 from app.catalog import Catalog
 from app.errors import Conflict, Forbidden, InvalidRequest, NotFound, SourceError, TooManyReports
 from app.hints import Hints
+from app.leases import Leases
 from app.model import Lease, Status
 from app.permissions import User
 from app.report_store import ReportStore
 from app.reports import Reports
-from app.settings import SavedQuery
+from app.settings import SavedQuery, Settings
 from app.source.sqlite import SqliteSource
 from app.spool import Spool
 
@@ -43,7 +44,7 @@ def wake() -> Hints:
 def reports(store: ReportStore, spool: Spool, wake: Hints, path: Path) -> Reports:
     queries = [SavedQuery(source="shop", name="saved", sql="SELECT 1 AS one, 2 AS two")]
     catalog = Catalog([SqliteSource("shop", path)], queries)
-    return Reports(store, spool, catalog, wake, per_user=3)
+    return Reports(store, spool, catalog, wake, Settings(reports_per_user=3))
 
 
 async def test_a_request_without_columns_takes_all_in_the_order_of_the_dataset(reports: Reports) -> None:
@@ -145,10 +146,10 @@ async def test_a_queued_report_is_cancelled_at_once_and_again_is_the_same(report
 
 
 async def test_a_running_report_is_asked_to_stop_and_its_runner_and_viewers_are_woken(
-    reports: Reports, store: ReportStore, wake: Hints
+    reports: Reports, leases: Leases, wake: Hints
 ) -> None:
     report = await reports.request(ANN, "shop.orders")
-    await store.claim("node-1", 8)
+    await leases.claim("node-1", 8)
     topics = (hints.cancellation(report.id), hints.chunks(report.id))
     for _ in range(2):
         with wake.listen(topics[0]) as runner, wake.listen(topics[1]) as viewer:
@@ -163,24 +164,24 @@ async def test_a_running_report_is_asked_to_stop_and_its_runner_and_viewers_are_
     [(Status.DONE, "done"), (Status.FAILED, "failed"), (Status.TIMED_OUT, "timed out")],
 )
 async def test_what_is_over_cannot_be_cancelled(
-    reports: Reports, store: ReportStore, status: Status, words: str
+    reports: Reports, leases: Leases, status: Status, words: str
 ) -> None:
     report = await reports.request(ANN, "shop.orders")
-    claimed = await store.claim("node-1", 8)
+    claimed = await leases.claim("node-1", 8)
     assert claimed is not None
-    await store.finish(Lease(report.id, claimed.epoch), status)
+    await leases.finish(Lease(report.id, claimed.epoch), status)
     with pytest.raises(Conflict, match=f"^This report is {words} already"):
         await reports.cancel(ANN, report.id)
     assert (await reports.get(ANN, report.id)).status is status
 
 
 async def test_a_report_that_was_cancelled_while_it_ran_stays_cancelled(
-    reports: Reports, store: ReportStore
+    reports: Reports, leases: Leases
 ) -> None:
     report = await reports.request(ANN, "shop.orders")
-    claimed = await store.claim("node-1", 8)
+    claimed = await leases.claim("node-1", 8)
     assert claimed is not None
-    await store.finish(Lease(report.id, claimed.epoch), Status.CANCELLED)
+    await leases.finish(Lease(report.id, claimed.epoch), Status.CANCELLED)
     assert (await reports.cancel(ANN, report.id)).status is Status.CANCELLED
 
 

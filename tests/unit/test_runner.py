@@ -2,205 +2,25 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing
+from collections.abc import Awaitable, Callable
+from contextlib import closing
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from runs import EVERYTHING, House, Numbers, numbers, within
 
 from app import hints
-from app.catalog import Catalog
-from app.codec import ChunkEncoder, decode
 from app.database import Database, StateUnavailable
-from app.errors import SourceInterrupted, SourceQueryFailed
-from app.hints import Hints
-from app.model import Batch, Chunk, Column, Dataset, Kind, Lease, Report, Row, Skipped, Spec, Status
-from app.report_store import ReportStore
-from app.runner import Run, RunContext, Stop
-from app.settings import Settings
+from app.errors import SourceQueryFailed
+from app.leases import Leases
+from app.model import Chunk, Lease, Row, Status
+from app.runner import Run, Stop
 from app.source import Source
 from app.source.sqlite import SqliteSource
 from app.spool import Spool
 
 Sizes = Callable[..., Awaitable[list[tuple[int, int]]]]
-
-COLUMNS = (Column("id", Kind.INTEGER, "INTEGER"), Column("name", Kind.TEXT, "TEXT"))
-EVERYTHING = 10**9
-
-
-def numbers(first: int, last: int) -> list[Row]:
-    return [(number, f"row {number}") for number in range(first, last + 1)]
-
-
-class Numbers:
-    """A source of the rows 1 to `last`, in which a test decides what happens where."""
-
-    name = "fake"
-
-    def __init__(self, last: int = EVERYTHING, *, keyed: bool = True) -> None:
-        self.last = last
-        self.keyed = keyed
-        self.columns = COLUMNS
-        self.holds_after = EVERYTHING  # after these rows a read waits until it is interrupted or `go` is set
-        self.go = asyncio.Event()
-        self.fails_after = EVERYTHING
-        self.error: Exception = SourceQueryFailed("The query failed at row 2,500.")
-        self.total: int | Exception | None = last
-        self.was_changed = False
-        self.opening = asyncio.Event()
-        self.may_open = asyncio.Event()
-        self.may_open.set()
-        self.opened: list[bytes | None] = []  # the cursors
-        self.readers: list[NumbersReader] = []
-
-    async def discover(self) -> tuple[list[Dataset], list[Skipped]]:
-        key = ("id",) if self.keyed else ()
-        return [Dataset("fake.numbers", "fake", "numbers", "table", self.columns, key)], []
-
-    async def describe_query(self, name: str, sql: str) -> Dataset:
-        raise NotImplementedError
-
-    async def preview(self, dataset: Dataset, limit: int = 8) -> list[Row]:
-        return numbers(1, min(limit, self.last))
-
-    async def count(self, dataset: Dataset, seconds: float = 2.0) -> int | None:
-        if isinstance(self.total, Exception):
-            raise self.total
-        return self.total
-
-    async def open_reader(
-        self, dataset: Dataset, columns: tuple[int, ...], cursor: bytes | None, chunk_rows: int
-    ) -> "NumbersReader":
-        self.opening.set()
-        await self.may_open.wait()
-        self.opened.append(cursor)
-        self.readers.append(NumbersReader(self, int(cursor or 0), chunk_rows))
-        return self.readers[-1]
-
-
-class NumbersReader:
-    columns = COLUMNS
-
-    def __init__(self, source: Numbers, position: int, chunk_rows: int) -> None:
-        self._source, self._position, self._chunk_rows = source, position, chunk_rows
-        self._brake = asyncio.Event()
-        self.closed = False
-
-    async def read(self) -> Batch | None:
-        source, first = self._source, self._position + 1
-        last = min(self._position + self._chunk_rows, source.last)
-        await asyncio.sleep(0)
-        if first > source.holds_after:
-            await self._hold()
-        if self._brake.is_set():
-            raise SourceInterrupted("Reading was stopped.")
-        if last > source.fails_after:
-            raise source.error
-        if first > last:
-            return None
-        encoder = ChunkEncoder()
-        for row in numbers(first, last):
-            encoder.add(row)
-        self._position = last
-        return Batch(encoder.rows, encoder.finish(), str(last).encode() if source.keyed else None)
-
-    async def _hold(self) -> None:
-        waiting = [asyncio.ensure_future(event.wait()) for event in (self._source.go, self._brake)]
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for each in waiting:
-            each.cancel()
-
-    def interrupt(self) -> None:
-        self._brake.set()
-
-    async def changed(self) -> bool:
-        return self._source.was_changed
-
-    async def close(self) -> None:
-        self.closed = True
-
-
-class House:
-    """What a run works with, and what it left behind."""
-
-    def __init__(self, database: Database, *sources: Source, **settings: object) -> None:
-        self.store, self.spool, self.wake = ReportStore(database), Spool(database), Hints()
-        self.catalog = Catalog(sources)
-        self.settings = Settings(**settings)  # type: ignore[arg-type]
-        self._asked = 0
-
-    @property
-    def context(self) -> RunContext:
-        return RunContext(self.store, self.spool, self.catalog, self.wake, self.settings)
-
-    async def claimed(self, dataset: str = "fake.numbers", columns: tuple[int, ...] = ()) -> Report:
-        """A report that was asked for and claimed by `node-1`."""
-        found = await self.catalog.dataset(dataset)
-        chosen = columns or tuple(range(len(found.columns)))
-        self._asked += 1
-        await self.store.create(
-            f"report-{self._asked}",
-            "ann",
-            5,
-            dataset,
-            Spec(chosen),
-            tuple(found.columns[position] for position in chosen),
-        )
-        return await self.claim("node-1")
-
-    async def claim(self, node: str) -> Report:
-        report = await self.store.claim(node, 8)
-        assert report is not None
-        return report
-
-    async def run(self, dataset: str = "fake.numbers", columns: tuple[int, ...] = ()) -> Report:
-        """A report after its whole life."""
-        report = await self.claimed(dataset, columns)
-        await within(Run(report, self.context).execute())
-        return await self.now(report)
-
-    @asynccontextmanager
-    async def held(self, rows: int) -> AsyncIterator[tuple[Run, Report]]:
-        """A run that holds after these rows; it has to end in the body."""
-        report = await self.claimed()
-        run = Run(report, self.context)
-        task = asyncio.create_task(run.execute())
-        await self.until(report, rows)
-        try:
-            yield run, report
-            await within(task)
-        finally:
-            task.cancel()
-
-    async def until(self, report: Report, rows: int) -> None:
-        async with asyncio.timeout(20):
-            while (await self.now(report)).rows < rows:  # noqa: ASYNC110 - as a viewer without hints would
-                await asyncio.sleep(0.005)
-
-    async def now(self, report: Report) -> Report:
-        found = await self.store.get(report.id)
-        assert found is not None
-        return found
-
-    async def rows(self, report: Report) -> list[Row]:
-        """All rows in the spool; their chunks are numbered without a gap."""
-        report = await self.now(report)
-        chunks = await self.spool.read(report.id, report.generation, 0, 10_000)
-        assert [chunk.number for chunk in chunks] == list(range(1, report.chunks + 1))
-        if chunks:
-            assert chunks[0].first_row == 1
-        assert all(after.first_row == before.first_row + before.rows for before, after in pairwise(chunks))
-        rows = [row for chunk in chunks for row in decode(chunk.payload)]
-        assert len(rows) == report.rows == sum(chunk.rows for chunk in chunks)
-        return rows
-
-
-async def within(work: Awaitable[None], seconds: float = 20) -> None:
-    async with asyncio.timeout(seconds):
-        await work
-
 
 Make = Callable[..., House]
 
@@ -352,12 +172,15 @@ async def test_the_first_reason_to_stop_is_the_one_that_counts(house: Make) -> N
 async def test_the_time_limit_ends_a_report_with_its_rows_and_a_sentence(house: Make) -> None:
     source = Numbers()
     source.holds_after = 2000
+    source.advice = ("An index on n would help.",)
     home = house(source, report_timeout=1.0)
     report = await home.run()
     assert (report.status, report.error_code) == (Status.TIMED_OUT, "timed-out")
     assert report.error is not None
-    assert report.error.startswith("This report ran for 1.0 s, which is the limit.")
-    assert "rows so far are kept" in report.error
+    assert report.error == (
+        "This report ran for 1.0 s, which is the limit. The rows so far are kept. "
+        "Continue reads on from there. An index on n would help."
+    )
     assert await home.rows(report) == numbers(1, report.rows)
     assert report.rows == 2000
     assert source.readers[0].closed
@@ -422,7 +245,7 @@ async def test_who_lost_the_lease_writes_nothing_more(house: Make) -> None:
     source.holds_after = 2000
     home = house(source, lease_seconds=600)  # so that the append finds out, not a heartbeat
     async with home.held(rows=2000) as (_, report):
-        await home.store.release(Lease(report.id, report.epoch))
+        await home.leases.release(Lease(report.id, report.epoch))
         taken = await home.claim("node-2")
         source.go.set()
     after = await home.now(report)
@@ -436,8 +259,8 @@ async def test_who_lost_the_lease_notices_by_its_heartbeat_and_stops_reading(hou
     source.holds_after = 2000
     home = house(source, lease_seconds=0.4)
     async with home.held(rows=2000) as (_, report):
-        await home.store.release(Lease(report.id, report.epoch))
-        taken = await home.store.claim("node-2", 600)
+        await home.leases.release(Lease(report.id, report.epoch))
+        taken = await home.leases.claim("node-2", 600)
     assert taken is not None
     after = await home.now(report)
     assert (after.status, after.epoch, after.lease_owner) == (Status.RUNNING, taken.epoch, "node-2")
@@ -450,7 +273,7 @@ async def test_a_slow_source_keeps_its_lease(house: Make) -> None:
     async with home.held(rows=1000) as (_, report):
         for _ in range(10):
             await asyncio.sleep(0.3)
-            assert await home.store.claim("node-2", 8) is None
+            assert await home.leases.claim("node-2", 8) is None
         source.go.set()
     assert await home.rows(report) == numbers(1, 3000)
 
@@ -609,7 +432,7 @@ async def test_viewers_are_told_of_chunks_and_of_the_end(house: Make) -> None:
             assert time.monotonic() - started < 9
 
 
-class _FailsOnce(ReportStore):
+class _FailsOnce(Leases):
     failed = False
 
     async def heartbeat(self, lease: Lease, lease_seconds: float) -> bool:
@@ -623,33 +446,60 @@ async def test_a_heartbeat_that_fails_does_not_end_the_watch(house: Make, databa
     source = Numbers()
     source.holds_after = 1000
     home = house(source, lease_seconds=0.4)
-    home.store = _FailsOnce(database)
+    home.leases = _FailsOnce(database)
     async with home.held(rows=1000) as (_, report):
         async with asyncio.timeout(10):
-            while not home.store.failed:  # noqa: ASYNC110 - nothing tells of it
+            while not home.leases.failed:  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0.01)
         await home.store.request_cancellation(report.id)
     assert (await home.now(report)).status is Status.CANCELLED
 
 
 class _LosesTheState(Spool):
+    """Away for some tries; it may have written before it broke."""
+
+    def __init__(self, database: Database, written: bool) -> None:
+        super().__init__(database)
+        self.written, self.refusals = written, 3
+
     async def append(self, lease: Lease, chunk: Chunk, cursor: bytes | None, lease_seconds: float) -> bool:
-        if chunk.number == 3:
+        if chunk.number == 3 and self.refusals:
+            self.refusals -= 1
+            if self.written and self.refusals == 2:
+                await super().append(lease, chunk, cursor, lease_seconds)
             raise StateUnavailable("The state database restarts.")
         return await super().append(lease, chunk, cursor, lease_seconds)
 
 
-async def test_a_state_database_that_restarts_does_not_fail_the_report(
+@pytest.mark.parametrize("written", [False, True])
+@pytest.mark.parametrize("keyed", [False, True])
+async def test_a_state_database_that_restarts_holds_the_report_up_and_no_more(
+    house: Make, database: Database, written: bool, keyed: bool
+) -> None:
+    home = house(Numbers(3500, keyed=keyed))
+    home.spool = _LosesTheState(database, written)
+    report = await home.run()
+    assert (report.status, report.generation, report.epoch, report.notes) == (Status.DONE, 1, 1, ())
+    assert await home.rows(report) == numbers(1, 3500)
+
+
+async def test_a_report_is_left_to_others_when_the_process_stops_while_the_state_is_away(
     house: Make, database: Database
 ) -> None:
     source = Numbers(3500)
     home = house(source)
-    sound, home.spool = home.spool, _LosesTheState(database)
-    report = await home.run()
+    sound, home.spool = home.spool, _LosesTheState(database, written=False)
+    home.spool.refusals = 1_000_000
+    report = await home.claimed()
+    run = Run(report, home.context)
+    task = asyncio.create_task(run.execute())
+    await home.until(report, 2000)
+    run.stop(Stop.SHUTDOWN)
+    await within(task)
+    report = await home.now(report)
     assert (report.status, report.rows, report.error) == (Status.RUNNING, 2000, None)
     assert source.readers[0].closed
     home.spool = sound
-    await home.store.release(Lease(report.id, report.epoch))  # as if the lease had run out
     await within(Run(await home.claim("node-2"), home.context).execute())
     assert (await home.now(report)).status is Status.DONE
     assert await home.rows(report) == numbers(1, 3500)

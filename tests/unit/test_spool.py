@@ -9,6 +9,7 @@ from sqlalchemy import delete, func, select
 from app.codec import CODEC
 from app.database import Database
 from app.errors import LeaseLost
+from app.leases import Leases
 from app.model import Chunk, Extent, Lease, Status
 from app.pages import Page
 from app.report_store import ReportStore
@@ -81,11 +82,11 @@ async def test_an_append_out_of_order_is_refused_and_writes_nothing(
 
 
 async def test_the_append_of_a_former_owner_is_refused_and_writes_nothing(
-    store: ReportStore, spool: Spool, start: Start, sizes: Sizes
+    store: ReportStore, leases: Leases, spool: Spool, start: Start, sizes: Sizes
 ) -> None:
     lease = await start(-1)
     await spool.append(lease, _chunk(1), b"cursor", -1)
-    claimed = await store.claim("node-2", 8)
+    claimed = await leases.claim("node-2", 8)
     assert claimed is not None
     with pytest.raises(LeaseLost):
         await spool.append(lease, _chunk(2), b"old", 8)
@@ -96,9 +97,9 @@ async def test_the_append_of_a_former_owner_is_refused_and_writes_nothing(
     assert await sizes(spool, lease.report, 1) == [(1, 10), (2, 10)]
 
 
-async def test_an_append_after_the_end_is_refused(store: ReportStore, spool: Spool, start: Start) -> None:
+async def test_an_append_after_the_end_is_refused(leases: Leases, spool: Spool, start: Start) -> None:
     lease = await start()
-    await store.finish(lease, Status.CANCELLED)
+    await leases.finish(lease, Status.CANCELLED)
     with pytest.raises(LeaseLost):
         await spool.append(lease, _chunk(1), None, 8)
 
@@ -118,7 +119,7 @@ async def test_of_two_owners_that_append_at_once_one_writes_each_chunk(
     lease = await start(-1)
     spools = (spool, Spool(node_2))
     for number in range(1, 11):
-        claimed = await ReportStore(node_2).claim("node-2", -1)
+        claimed = await Leases(node_2).claim("node-2", -1)
         assert claimed is not None
         newer = Lease(claimed.id, claimed.epoch)
         results = await asyncio.gather(
@@ -139,7 +140,7 @@ async def test_a_claim_that_races_an_append_sees_it_or_fences_it(
     for _ in range(30):
         appended, claimed = await asyncio.gather(
             spool.append(lease, _chunk(number), None, -1),
-            ReportStore(node_2).claim("node-2", -1),
+            Leases(node_2).claim("node-2", -1),
             return_exceptions=True,
         )
         assert not isinstance(claimed, BaseException)

@@ -10,6 +10,7 @@ from sqlalchemy import delete, func, select, update
 from app.codec import ChunkEncoder
 from app.database import Database
 from app.figures import Summary
+from app.leases import Leases
 from app.model import Chunk, Lease, Report, Row, Status
 from app.report_store import ReportStore
 from app.schema import chunk as chunks
@@ -80,8 +81,8 @@ async def _report(store: ReportStore, lease: Lease) -> Report:
     return report
 
 
-async def _finish(store: ReportStore, lease: Lease, status: Status = Status.DONE) -> Report:
-    assert await store.finish(lease, status)
+async def _finish(store: ReportStore, leases: Leases, lease: Lease, status: Status = Status.DONE) -> Report:
+    assert await leases.finish(lease, status)
     return await _report(store, lease)
 
 
@@ -134,12 +135,12 @@ async def test_a_report_without_rows_has_a_summary(
 
 
 async def test_a_new_generation_starts_anew(
-    summaries: Summaries, start: Start, fill: Fill, store: ReportStore, database: Database
+    summaries: Summaries, start: Start, fill: Fill, store: ReportStore, leases: Leases, database: Database
 ) -> None:
     lease = await start()
     before = await fill(lease, range(1, 6))
     await summaries.of(before, LONG)
-    generation = await store.start_generation(lease)
+    generation = await leases.start_generation(lease, "It was read again.")
     report = await _report(store, lease)
     assert await summaries.of(report, LONG) == expected(range(0), generation)
     report = await fill(lease, range(1, 3), generation)  # type: ignore[call-arg]

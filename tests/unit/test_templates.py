@@ -11,11 +11,12 @@ from markupsafe import Markup
 
 from app.catalog import Listing
 from app.cells import in_full
-from app.events import Position
+from app.errors import SourceError
 from app.model import Column, Dataset, Extent, Kind, Report, Skipped, Spec, Status
 from app.pages import Page as ReportPage
 from app.permissions import LOCAL_USER
 from app.settings import STATIC, TEMPLATES
+from app.sse import Position
 from app.templating import environment
 
 FILES = sorted(path.relative_to(TEMPLATES).as_posix() for path in TEMPLATES.rglob("*") if path.is_file())
@@ -103,7 +104,7 @@ def pages(name: str) -> dict[str, dict[str, Any]]:
         "datasets/index.html": {
             "user": user,
             "section": "datasets",
-            "listings": [listing, Listing(name, problem=name), Listing(name)],
+            "listings": [listing, Listing(name, error=SourceError(name)), Listing(name)],
             "reports": reports,
         },
         "datasets/show.html": {

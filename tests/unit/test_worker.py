@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,16 @@ from app.catalog import Catalog
 from app.codec import decode
 from app.database import Database, StateUnavailable
 from app.hints import Hints
+from app.leases import Leases
 from app.model import Report, Status
 from app.permissions import User
+from app.reading import RunContext
 from app.report_store import ReportStore
 from app.reports import Reports
-from app.runner import RunContext
 from app.settings import SavedQuery, Settings
 from app.source.sqlite import SqliteSource
 from app.spool import Spool
+from app.takeover import Takeover
 from app.worker import Worker
 
 ANN = User("ann", "Ann", everything=True)
@@ -47,10 +50,15 @@ class Node:
 
     def __init__(self, database: Database, path: Path, **settings: object) -> None:
         self.settings = Settings(**settings)  # type: ignore[arg-type]
-        self.store, self.spool, self.wake = ReportStore(database), Spool(database), Hints()
+        self.leases, self.wake = Leases(database), Hints()
+        store, spool = ReportStore(database), Spool(database)
         catalog = Catalog([SqliteSource("s", path)], QUERIES)
-        self.reports = Reports(self.store, self.spool, catalog, self.wake, per_user=100)
-        self.worker = Worker(RunContext(self.store, self.spool, catalog, self.wake, self.settings))
+        many = self.settings.model_copy(update={"reports_per_user": 100})
+        self.reports = Reports(store, spool, catalog, self.wake, many)
+        self.context = RunContext(
+            store, self.leases, spool, Takeover(database), catalog, self.wake, self.settings
+        )
+        self.worker = Worker(self.context)
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator["Node"]:
@@ -78,7 +86,7 @@ class Node:
 
     async def ids(self, report: Report) -> list[int]:
         report = await self.reports.get(ANN, report.id)
-        chunks = await self.spool.read(report.id, report.generation, 0, 10_000)
+        chunks = await self.context.spool.read(report.id, report.generation, 0, 10_000)
         return [row[0] for chunk in chunks for row in decode(chunk.payload)]  # type: ignore[misc]
 
 
@@ -165,7 +173,7 @@ async def test_a_report_that_was_claimed_while_the_worker_stopped_is_left_for_th
 ) -> None:
     one = node()
 
-    class Slow(ReportStore):
+    class Slow(Leases):
         claiming, go = asyncio.Event(), asyncio.Event()
 
         async def claim(self, node: str, lease_seconds: float) -> Report | None:
@@ -176,8 +184,7 @@ async def test_a_report_that_was_claimed_while_the_worker_stopped_is_left_for_th
             return report
 
     slow = Slow(database)
-    context = one.worker._context
-    worker = Worker(RunContext(slow, context.spool, context.catalog, context.hints, context.settings))
+    worker = Worker(replace(one.context, leases=slow))
     asked = await one.ask("blocked")
     serving = asyncio.create_task(worker.serve())
     await slow.claiming.wait()
@@ -218,7 +225,7 @@ async def test_two_workers_on_one_state_database_share_the_reports_and_run_none_
 async def test_the_report_of_a_process_that_died_goes_on_elsewhere(node: Make) -> None:
     one = node()
     asked = await one.ask()
-    assert await one.store.claim("dead", 0.5) is not None
+    assert await one.leases.claim("dead", 0.5) is not None
     async with one.working():
         await one.until(asked, {Status.DONE: 1})
     assert (await one.reports.get(ANN, asked[0].id)).epoch == 2
@@ -230,14 +237,14 @@ async def test_a_report_that_kills_its_process_each_time_is_given_up(
     one = node()
     asked = await one.ask()
     for _ in range(4):
-        assert await one.store.claim("dead", -1) is not None
+        assert await one.leases.claim("dead", -1) is not None
     async with one.working():
         await one.until(asked, {Status.FAILED: 1})
     assert asked[0].id in caplog.text
     assert (await one.reports.get(ANN, asked[0].id)).error_code == "abandoned"
 
 
-class _Unreachable(ReportStore):
+class _Unreachable(Leases):
     refusals = 2
 
     async def claim(self, node: str, lease_seconds: float) -> Report | None:
@@ -251,10 +258,7 @@ async def test_a_state_database_that_comes_back_is_asked_again(
     node: Make, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     one = node()
-    context = one.worker._context
-    one.worker = Worker(
-        RunContext(_Unreachable(database), context.spool, context.catalog, one.wake, one.settings)
-    )
+    one.worker = Worker(replace(one.context, leases=_Unreachable(database)))
     asked = await one.ask()
     async with one.working():
         await one.until(asked, {Status.DONE: 1})
@@ -265,13 +269,12 @@ async def test_a_state_database_that_comes_back_is_asked_again(
 async def test_a_run_that_breaks_off_frees_its_place(
     node: Make, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Broken(ReportStore):
+    class Broken(Leases):
         async def finish(self, *args: object, **more: object) -> bool:
             raise ZeroDivisionError
 
     one = node(running_reports=1)
-    context = one.worker._context
-    one.worker = Worker(RunContext(Broken(database), context.spool, context.catalog, one.wake, one.settings))
+    one.worker = Worker(replace(one.context, leases=Broken(database)))
     asked = await one.ask(count=2)
     async with one.working():
         await one.until(asked, {Status.RUNNING: 2})
@@ -279,7 +282,7 @@ async def test_a_run_that_breaks_off_frees_its_place(
 
 
 async def test_an_idle_worker_waits_and_asks_about_once_a_second(node: Make, database: Database) -> None:
-    class Counting(ReportStore):
+    class Counting(Leases):
         claims = 0
 
         async def claim(self, node: str, lease_seconds: float) -> Report | None:
@@ -287,13 +290,12 @@ async def test_an_idle_worker_waits_and_asks_about_once_a_second(node: Make, dat
             return await super().claim(node, lease_seconds)
 
     one = node()
-    context = one.worker._context
-    store = Counting(database)
-    one.worker = Worker(RunContext(store, context.spool, context.catalog, one.wake, one.settings))
+    leases = Counting(database)
+    one.worker = Worker(replace(one.context, leases=leases))
     async with one.working():
         await asyncio.sleep(1.5)
-        assert 1 <= store.claims <= 3
+        assert 1 <= leases.claims <= 3
         one.wake.notify(hints.QUEUE)
-        before = store.claims
+        before = leases.claims
         await asyncio.sleep(0.2)
-        assert store.claims > before
+        assert leases.claims > before
