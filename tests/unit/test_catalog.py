@@ -39,6 +39,7 @@ def bank(tmp_path: Path) -> SqliteSource:
 @pytest.fixture
 def always_fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(module, "_FRESH_SECONDS", 0)
+    monkeypatch.setattr(module, "_RETRY_SECONDS", 0)
     return
 
 

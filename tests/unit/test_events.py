@@ -14,7 +14,7 @@ from sqlalchemy import delete
 
 from app import hints
 from app.codec import ChunkEncoder
-from app.database import Database
+from app.database import Database, StateUnavailable
 from app.events import Events
 from app.fragments import Fragments
 from app.hints import Hints
@@ -27,6 +27,7 @@ from app.spool import Spool
 from app.sse import END, PING, Position, message
 from app.templating import environment
 
+_RESTARTING = b"The server is restarting. Your report goes on."
 REPORT = "report"
 COLUMNS = (Column("id", Kind.INTEGER, "INTEGER"), Column("name", Kind.TEXT, "TEXT"))
 _ENVIRONMENT = environment()
@@ -610,7 +611,51 @@ async def test_a_stop_ends_the_streams_at_once_without_an_end_so_that_pages_come
     for stream in streams:
         assert parsed(stream).chunks == [1, 2]
         assert END not in stream
-    assert await one.whole() == b""
+        assert stream.endswith(b'#report-notice" hx-swap="innerHTML">' + _RESTARTING + b"</hx-partial>\n\n")
+    assert _RESTARTING in await one.whole()
+
+
+async def test_what_the_page_says_of_the_server_is_taken_away_by_the_next_stream(stage: Make) -> None:
+    one = stage()
+    await one.begin()
+    await one.append()
+    await one.finish()
+    stream = await one.whole()
+    assert stream.count(b'hx-target="#report-notice" hx-swap="innerHTML"></hx-partial>') == 1
+    assert stream.index(b"report-notice") < stream.index(b"data-chunk")
+
+
+class _Away(ReportStore):
+    """The state database does not answer for some looks."""
+
+    looks = 0
+
+    async def get(self, report_id: str) -> Report | None:
+        self.looks += 1
+        if 2 <= self.looks <= 4:
+            raise StateUnavailable("The state database restarts.")
+        return await super().get(report_id)
+
+
+async def test_a_stream_outlives_a_restart_of_the_state_database_and_says_so(stage: Make) -> None:
+    one = stage()
+    await one.begin()
+    await one.append()
+    store = _Away(one.database)
+    one.events = Events(store, one.spool, one.fragments, one.wake, 15)
+    viewer = asyncio.create_task(one.whole())
+    async with asyncio.timeout(20):
+        while store.looks < 5:
+            await asyncio.sleep(0.01)
+            one.tell()
+    await one.append()
+    await one.finish()
+    stream = await viewer
+    assert stream.count(b"The server cannot reach its own database and keeps trying.") == 1
+    away = stream.index(b"The server cannot reach")
+    assert b'hx-target="#report-notice" hx-swap="innerHTML"></hx-partial>' in stream[away:]
+    assert parsed(stream).chunks == [1, 2]
+    assert stream.endswith(END)
 
 
 async def test_a_stop_does_not_wait_for_a_viewer_that_is_far_behind(stage: Make) -> None:

@@ -80,9 +80,18 @@ def test_one_row_is_not_called_rows() -> None:
     assert describe(done).text == "1 row in 0.0 s"
 
 
+def test_a_report_whose_source_is_away_says_so() -> None:
+    assert (
+        describe(replace(running, trouble="It is away. Trying again in 2 s (2 of 3).")).label
+        == "Reconnecting"
+    )
+
+
 def test_a_report_that_waits_says_so() -> None:
     queued = replace(running, status=Status.QUEUED, started_at=None, rows=0)
-    assert describe(queued).text == "Waiting for a free runner"
+    assert describe(queued).text == "Waiting for a free runner, next in line"
+    assert describe(replace(queued, ahead=1)).text == "Waiting for a free runner, 1 report before it"
+    assert describe(replace(queued, ahead=12)).text == "Waiting for a free runner, 12 reports before it"
     assert duration(queued) is None
 
 

@@ -154,10 +154,10 @@ async def test_the_oldest_report_is_claimed_first(leases: Leases, ask: Ask) -> N
     assert 7 < claimed.lease_until - claimed.read_at < 9
 
 
-async def test_two_claimers_get_different_reports(store: ReportStore, ask: Ask, node_2: Database) -> None:
+async def test_two_claimers_get_different_reports(leases: Leases, ask: Ask, node_2: Database) -> None:
     for _ in range(3):
         await ask()
-    nodes = (store, ReportStore(node_2))
+    nodes = (leases, Leases(node_2))
     claims = await asyncio.gather(*(nodes[number % 2].claim(f"node-{number}", 8) for number in range(20)))
     claimed = [report.id for report in claims if report]
     assert len(claimed) == len(set(claimed)) == 3
@@ -263,11 +263,11 @@ async def test_a_release_after_a_chunk_does_not_allow_a_fifth_attempt(
 
 
 async def test_a_server_that_is_alone_frees_all_leases(leases: Leases, start: Start, ask: Ask) -> None:
-    leases = [await start(8), await start(8)]
+    left = [await start(8), await start(8)]
     await ask()
     await leases.release_all()
     claimed = [await leases.claim("node-1", 8) for _ in range(3)]
-    assert {report.id for report in claimed if report} >= {lease.report for lease in leases}
+    assert {report.id for report in claimed if report} >= {lease.report for lease in left}
 
 
 async def test_columns_and_total_are_kept(store: ReportStore, leases: Leases, start: Start) -> None:

@@ -7,6 +7,7 @@ import logging
 import re
 import shutil
 import sqlite3
+import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing
@@ -14,14 +15,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import zstandard
 from httpx import ASGITransport, AsyncClient, Response
+from sqlalchemy import insert
 
+from app.codec import CODEC
 from app.main import Parts, create_app, running
 from app.model import Report, Spec, Status
 from app.permissions import LOCAL_USER, User
 from app.reports import Reports
+from app.schema import chunk as chunk_table
+from app.schema import report as report_table
 from app.settings import SavedQuery, Settings
 from app.source.sqlite import SqliteSource
 
@@ -69,6 +75,35 @@ class Site:
                 if report.status is status:
                     return report
                 await asyncio.sleep(0.02)
+
+    async def ended_early(self) -> str:
+        """The address of a report that was cancelled after 1,000 of its 2,500 rows."""
+        dataset = await self.parts.catalog.dataset("s.t")
+        reader = await self.parts.catalog.source(dataset).open_reader(dataset, (0, 1), None, 1000)
+        batch = await reader.read()
+        await reader.close()
+        assert batch is not None
+        values = {
+            "id": "early",
+            "owner": "local",
+            "dataset": "s.t",
+            "spec": {"columns": [0, 1]},
+            "columns": msgspec.to_builtins(dataset.columns),
+            "status": "cancelled",
+            "next_chunk": 2,
+            "rows": batch.rows,
+            "bytes": len(batch.payload),
+            "cursor": batch.cursor,
+            "created_at": time.time(),
+            "finished_at": time.time(),
+        }
+        only = {"report": "early", "generation": 1, "number": 1, "first_row": 1, "rows": batch.rows}
+        async with self.parts.store._database.write() as connection:
+            await connection.execute(insert(report_table).values(values))
+            await connection.execute(
+                insert(chunk_table).values({**only, "codec": CODEC, "payload": batch.payload})
+            )
+        return "/reports/early"
 
     async def of_somebody_else(self) -> str:
         columns = (await self.parts.catalog.dataset("s.t")).columns
@@ -369,6 +404,10 @@ async def test_one_report_too_many_is_429_with_the_running_ones_and_when_to_try_
     running = [await site.ask("s.never"), await site.ask("s.never")]
     answer = await site.post("/reports", data={"dataset": "s.t"})
     says(answer, 429, "2 of your reports are running or waiting", *running)
+    assert re.findall(r'action="(/reports/[^"]+/cancellation)"', answer.text) == [
+        f"{each}/cancellation" for each in running
+    ]
+    assert '<input type="hidden" name="dataset" value="s.t">' in answer.text  # to try again
     assert int(answer.headers["retry-after"]) > 0
     answer = await site.post("/api/v1/reports", json={"dataset": "s.t"})
     found = problem(answer, 429, "too-many-reports")
@@ -402,6 +441,70 @@ async def test_a_report_that_is_done_cannot_be_cancelled(site: Site) -> None:
     address = await site.done()
     says(await site.post(f"{address}/cancellation"), 409, "This report is done already")
     problem(await site.post(f"/api/v1{address}/cancellation"), 409, "conflict")
+
+
+async def test_the_stop_beside_a_report_in_the_list_leads_back_to_the_list(site: Site) -> None:
+    address = await site.ask("s.never")
+    listed = await site.get("/reports?active=1")
+    assert f"{address}/cancellation" in listed.text
+    answer = await site.post(f"{address}/cancellation", data={"then": "/reports"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/reports")
+    await site.until(address, Status.CANCELLED)
+    assert address not in (await site.get("/reports?active=1")).text
+    assert f"{address}/cancellation" not in (await site.get("/reports")).text
+    elsewhere = await site.post(f"{address}/cancellation", data={"then": "https://elsewhere.example"})
+    assert elsewhere.headers["location"] == address
+
+
+async def test_a_report_that_waits_tells_its_place_in_the_queue(open_site: Open) -> None:
+    site = await open_site(running_reports=1)
+    await site.until(await site.ask("s.never"), Status.RUNNING)
+    waiting = [await site.ask("s.t") for _ in range(3)]
+    found = [(await site.get(f"/api/v1{each}")).json() for each in waiting]
+    assert [report["queue_position"] for report in found] == [1, 2, 3]
+    says(await site.get(waiting[2]), 200, "Waiting for a free runner, 2 reports before it")
+    await site.post(f"{waiting[0]}/cancellation")
+    assert (await site.get(f"/api/v1{waiting[2]}")).json()["queue_position"] == 2
+    assert (await site.get(f"/api/v1{waiting[0]}")).json()["queue_position"] is None
+
+
+# Continuing
+
+
+async def test_a_report_that_ended_early_is_continued_as_a_new_one(site: Site) -> None:
+    address = await site.ended_early()
+    says(await site.get(address), 200, f'action="{address}/continuation"', "Continue")
+    answer = await site.post(f"{address}/continuation")
+    assert answer.status_code == 303
+    new = answer.headers["location"]
+    assert new != address
+    await site.until(new, Status.DONE)
+    report = (await site.get(f"/api/v1{new}")).json()
+    assert (report["continues"], report["rows"]) == (address.removeprefix("/reports/"), 2500)
+    says(await site.get(new), 200, "This report continues an earlier one: the rows up to row 1,000")
+    again = await site.post(f"/api/v1{address}/continuation")
+    assert (again.status_code, again.json()["status"]) == (201, "queued")
+
+
+async def test_what_cannot_be_continued_says_why(site: Site) -> None:
+    done = await site.done()
+    says(await site.post(f"{done}/continuation"), 409, "This report is done")
+    assert "/continuation" not in (await site.get(done)).text
+    running = await site.ask("s.never")
+    problem(await site.post(f"/api/v1{running}/continuation"), 409, "conflict")
+    await site.post(f"{running}/cancellation")
+    await site.until(running, Status.CANCELLED)
+    says(await site.post(f"{running}/continuation"), 409, "no rows to continue from. Run it again")
+    says(await site.post("/reports/unknown/continuation"), 404, "There is no report")
+
+
+async def test_continuing_counts_among_the_running_reports(open_site: Open) -> None:
+    site = await open_site(reports_per_user=1)
+    address = await site.ended_early()
+    running = await site.ask("s.never")
+    answer = await site.post(f"{address}/continuation")
+    says(answer, 429, "1 of your reports are running or waiting", running, f'action="{address}/continuation"')
+    assert int(answer.headers["retry-after"]) > 0
 
 
 # Chunks, styles and events
@@ -576,8 +679,8 @@ async def test_the_api_refuses_what_it_does_not_know(site: Site) -> None:
 
 async def test_a_source_that_cannot_be_read_is_503_for_the_api(open_site: Open) -> None:
     site = await open_site("missing")
-    problem(await site.get("/api/v1/datasets"), 503, "source")
-    problem(await site.post("/api/v1/reports", json={"dataset": "missing.t"}), 503, "source")
+    problem(await site.get("/api/v1/datasets"), 503, "source-unreachable")
+    problem(await site.post("/api/v1/reports", json={"dataset": "missing.t"}), 503, "source-unreachable")
     says(await site.post("/reports", data={"dataset": "missing.t"}), 503, "There is no file")
 
 

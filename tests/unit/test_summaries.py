@@ -81,8 +81,8 @@ async def _report(store: ReportStore, lease: Lease) -> Report:
     return report
 
 
-async def _finish(store: ReportStore, leases: Leases, lease: Lease, status: Status = Status.DONE) -> Report:
-    assert await leases.finish(lease, status)
+async def _finish(store: ReportStore, lease: Lease, status: Status = Status.DONE) -> Report:
+    assert await Leases(store._database).finish(lease, status)
     return await _report(store, lease)
 
 

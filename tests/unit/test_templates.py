@@ -15,6 +15,7 @@ from app.errors import SourceError
 from app.model import Column, Dataset, Extent, Kind, Report, Skipped, Spec, Status
 from app.pages import Page as ReportPage
 from app.permissions import LOCAL_USER
+from app.routes.problems import Again
 from app.settings import STATIC, TEMPLATES
 from app.sse import Position
 from app.templating import environment
@@ -143,6 +144,7 @@ def pages(name: str) -> dict[str, dict[str, Any]]:
             "title": name,
             "sentence": name,
             "reports": reports,
+            "again": Again("/reports", (("dataset", name), ("col", name))),
             "section": "error",
         },
     }
