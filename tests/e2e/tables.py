@@ -1,8 +1,8 @@
 """What is in a SQLite file, read without Rowfall; and the files that some tests need."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 Shown = str | list[str]  # the text of a cell, or its class and its text
@@ -74,6 +74,24 @@ def paced_table(path: Path, rows: int, work: int = 30_000) -> Path:
         ALTER TABLE paced ADD COLUMN work AS (length(replace(hex(zeroblob({work} + id % 2)), '00', 'x')));
         """,
     )
+
+
+def paced_view(path: Path, rows: int) -> Path:
+    """The same rows as a view, which has no key to go on by."""
+    paced_table(path, rows)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("ALTER TABLE paced RENAME TO base")
+        connection.execute("CREATE VIEW paced AS SELECT * FROM base")
+    return path
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Nobody else can read the file meanwhile."""
+    with closing(sqlite3.connect(path, timeout=20, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        yield
+        connection.execute("ROLLBACK")
 
 
 def cells_of_each_kind(path: Path) -> Path:

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from report_page import generate, until, wait_for_rows, wait_for_status
 from serving import Serve, Server
-from tables import create, select
+from tables import create, locked, select
 
 # The row that is marked, whether it can be seen, and where the focus is.
 _MARKED = """() => {
@@ -105,15 +105,16 @@ def test_no_row_holds_the_text(page: Page, needles: Server) -> None:
     expect(page.locator("#report-found")).to_have_text("No row contains “haystack”")
 
 
-def test_a_running_report_is_searched_as_far_as_it_is(page: Page, paced: Server) -> None:
+def test_a_running_report_is_searched_as_far_as_it_is(page: Page, paced: Server, files: Path) -> None:
     report_id = generate(page, paced, "long.paced")
     paced.wait_until(report_id, "running", rows=2_000)
-    find(page, "row 1234")
-    until(page, _MARKED, [1_234, True])
-    find(page, "row 11999")
-    answer = page.locator("#report-found")
-    expect(answer).to_contain_text("No row contains “row 11999” so far, after ")
-    expect(answer).to_contain_text("rows; the report goes on")
+    with locked(files / "long.db"):  # the report waits meanwhile
+        find(page, "row 1234")
+        until(page, _MARKED, [1_234, True])
+        find(page, "row 11999")
+        answer = page.locator("#report-found")
+        expect(answer).to_contain_text("No row contains “row 11999” so far, after ")
+        expect(answer).to_contain_text("rows; the report goes on")
     paced.wait_until(report_id, "done")
     page.get_by_role("link", name="Look again").click()
     until(page, _MARKED, [11_999, True])
