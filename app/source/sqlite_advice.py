@@ -109,23 +109,24 @@ class _Tables:
             yield _Automatic(source, tuple(re.sub(r"^k\(\d+,|\)$", "", key or "").split(",")))
 
     def columns(self, table: str) -> set[str]:
-        return {
-            name for (name,) in self._connection.execute("SELECT name FROM pragma_table_xinfo(?)", (table,))
-        }
+        # The driver takes a name that is not UTF-8 as bytes only.
+        name = table.encode("utf-8", "surrogateescape")
+        found = self._connection.execute("SELECT name FROM pragma_table_xinfo(CAST(? AS TEXT))", (name,))
+        return {column for (column,) in found}
 
     def has_collations(self, table: str) -> bool:
         return "COLLATE" in (self._texts.get(table) or "").upper()
 
     def called(self, alias: str, sql: str) -> str | None:
         """The table that an alias stands for in a statement or the views it uses; None if unsure."""
-        opened = {name.lower(): name for name in self._cursors.values()}
-        if alias.lower() in opened:
-            return opened[alias.lower()]
-        named = re.compile(
-            rf'["\[`]?([^\s"\[\]`.,()]+)["\]`]?\s+(?:AS\s+)?["\[`]?{re.escape(alias)}\b', re.IGNORECASE
-        )
-        words = (word.lower() for text in self._used(sql) for word in named.findall(text))
-        candidates = {opened[word] for word in words if word in opened}
+        texts = [text.replace('""', '"') for text in self._used(sql)]
+        renamed = rf'["\]`]?\s+(?:AS\s+)?["\[`]?{re.escape(alias)}(?!\w)'
+        candidates = {
+            table
+            for table in self._cursors.values()
+            if table.lower() == alias.lower()
+            or any(re.search(rf"(?<!\w){re.escape(table)}{renamed}", text, re.IGNORECASE) for text in texts)
+        }
         return candidates.pop() if len(candidates) == 1 else None
 
     def _used(self, sql: str) -> list[str]:

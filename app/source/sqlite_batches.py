@@ -14,6 +14,7 @@ from app.errors import SourceChanged, SourceCorrupt, SourceQueryFailed
 from app.model import Batch, Dataset
 from app.source.sqlite_catalog import verify
 from app.source.sqlite_connection import TOLERANT, SqliteError, is_busy, is_interrupt, is_undecodable
+from app.source.sqlite_file import OpenFile
 from app.source.sqlite_key import Key, KeyCell, pack, tails, unpack
 from app.source.sqlite_schema import Schema, schema
 from app.source.sqlite_statement import select, whole
@@ -68,12 +69,13 @@ class KeysetBatches:
     def __init__(
         self,
         connection: sqlite3.Connection,
+        file: OpenFile,
         dataset: Dataset,
         key: Key,
         columns: tuple[int, ...],
         cursor: bytes | None,
     ) -> None:
-        self._connection, self._dataset, self._key = connection, dataset, key
+        self._connection, self._file, self._dataset, self._key = connection, file, dataset, key
         self._schema = schema(connection, key.implicit)
         self._last = unpack(key, self._schema.version, cursor) if cursor is not None else None
         self._ended = False
@@ -102,6 +104,7 @@ class KeysetBatches:
         self._connection.execute("BEGIN")
         try:
             self._check_schema()
+            self._file.begin(self._connection)
             return self._read(limit)
         finally:
             self._connection.rollback()
@@ -137,6 +140,7 @@ class KeysetBatches:
         except SqliteError as error:
             if not filling.may_end_with(error):
                 raise
+        self._file.require_unspoiled()
         if filling.last is None:
             return None
         last = self._key_of(filling.last)
@@ -171,9 +175,11 @@ class StatementBatches:
     It sees one snapshot of the file, and keeps its owner from writing in another mode than WAL.
     """
 
-    def __init__(self, connection: sqlite3.Connection, dataset: Dataset, columns: tuple[int, ...]) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, file: OpenFile, dataset: Dataset, columns: tuple[int, ...]
+    ) -> None:
         connection.text_factory = TOLERANT  # a row that failed could not be fetched again
-        self._connection, self._dataset = connection, dataset
+        self._connection, self._file, self._dataset = connection, file, dataset
         self._version = schema(connection, starts=False).version
         self._sql = whole(dataset, columns)
         self._pick = _picker(columns, len(dataset.columns)) if dataset.sql is not None else None
@@ -195,6 +201,7 @@ class StatementBatches:
         try:
             if schema(self._connection, starts=False).version != self._version:
                 verify(self._connection, self._dataset)
+            self._file.begin(self._connection)
             return self._connection.execute(self._sql)
         except BaseException:
             self._connection.rollback()
@@ -216,6 +223,7 @@ class StatementBatches:
             if not filling.full:
                 self._ended = True
                 self.close()
+        self._file.require_unspoiled()
         encoder = filling.encoder
         return Batch(encoder.rows, encoder.finish(), None) if encoder.rows else None
 

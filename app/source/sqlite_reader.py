@@ -61,20 +61,21 @@ class SqliteReader:
         self._connection.execute("BEGIN")
         try:
             self._version = self._data_version()
-            self._batches = self._verified(self._connection, cursor)
+            assert self._file is not None
+            self._batches = self._verified(self._connection, self._file, cursor)
         finally:
             self._connection.rollback()
 
     def _verified(
-        self, connection: SourceConnection, cursor: bytes | None
+        self, connection: SourceConnection, file: OpenFile, cursor: bytes | None
     ) -> KeysetBatches | StatementBatches:
         dataset, positions = self._dataset, self._positions
         key = verify(connection, dataset)
         if key is not None:
-            return KeysetBatches(connection, dataset, key, positions, cursor)
+            return KeysetBatches(connection, file, dataset, key, positions, cursor)
         if cursor is not None:
             raise SourceChanged(f"“{dataset.name}” has no key to continue by. Run it again.")
-        return StatementBatches(connection, dataset, positions)
+        return StatementBatches(connection, file, dataset, positions)
 
     async def read(self) -> Batch | None:
         return await self._run(self._read)
