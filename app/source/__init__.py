@@ -37,6 +37,12 @@ class Source(Protocol):
         SourceChanged if the dataset is no longer as described, or the cursor does not fit its key.
         """
 
+    async def advise(self, dataset: Dataset, columns: tuple[int, ...]) -> tuple[str, ...]:
+        """What would make a report of these columns faster: sentences, () if nothing is known.
+
+        From the database's plan; nothing is executed.
+        """
+
 
 class Reader(Protocol):
     """One ordered read of a dataset. Only `interrupt` may be called while another verb runs."""
@@ -45,8 +51,18 @@ class Reader(Protocol):
     def columns(self) -> tuple[Column, ...]:
         """Of the result, in its order."""
 
+    @property
+    def identity(self) -> bytes:
+        """Of the opened database, as opposed to another one at the same address.
+
+        To be compared between readers while both are open: what replaces a closed file may get its identity.
+        """
+
     async def read(self) -> Batch | None:
-        """The next rows, at most `chunk_rows` and fewer where they are large; None at the end."""
+        """The next rows, at most `chunk_rows`, fewer where they are large or come slowly; None at the end.
+
+        The rows before an error come first. After SourceUnreachable a read may be tried again.
+        """
 
     def interrupt(self) -> None:
         """Stops a running read within milliseconds, from any thread: it and later ones raise

@@ -10,11 +10,11 @@ from typing import TypeVar
 from app.codec import ChunkEncoder, decode
 from app.errors import InvalidRequest, SourceUnreachable
 from app.model import Dataset, Row, Skipped
-from app.source import sqlite_catalog
-from app.source.sqlite_batches import first_rows
+from app.source import sqlite_advice, sqlite_catalog
 from app.source.sqlite_connection import TOLERANT, Brake, connect, is_busy, is_interrupt, translated
 from app.source.sqlite_key import quoted
 from app.source.sqlite_reader import SqliteReader
+from app.source.sqlite_statement import all_rows
 
 T = TypeVar("T")
 
@@ -62,11 +62,14 @@ class SqliteSource:
     async def open_reader(
         self, dataset: Dataset, columns: tuple[int, ...], cursor: bytes | None, chunk_rows: int
     ) -> SqliteReader:
-        if not columns or not all(0 <= position < len(dataset.columns) for position in columns):
-            raise InvalidRequest(f"Choose at least one column, and only such that “{dataset.name}” has.")
+        _require_columns(dataset, columns)
         reader = SqliteReader(self._path, dataset, columns, self._timeout)
         await reader.open(cursor, chunk_rows)
         return reader
+
+    async def advise(self, dataset: Dataset, columns: tuple[int, ...]) -> tuple[str, ...]:
+        _require_columns(dataset, columns)
+        return await self._ask(lambda connection: sqlite_advice.advise(connection, dataset, columns))
 
     async def _ask(self, question: Callable[[sqlite3.Connection], T], seconds: float | None = None) -> T:
         """The answer from a connection of its own; past `seconds` the question's statement is stopped."""
@@ -88,12 +91,18 @@ class SqliteSource:
             return question(connection)
 
 
+def _require_columns(dataset: Dataset, columns: tuple[int, ...]) -> None:
+    if not columns or not all(0 <= position < len(dataset.columns) for position in columns):
+        raise InvalidRequest(f"Choose at least one column, and only such that “{dataset.name}” has.")
+
+
 def _first(connection: sqlite3.Connection, dataset: Dataset, limit: int) -> list[Row]:
     encoder = ChunkEncoder()
     try:
         key = sqlite_catalog.verify(connection, dataset)
         connection.text_factory = TOLERANT
-        with closing(connection.execute(first_rows(dataset, key))) as rows:
+        columns = tuple(range(len(dataset.columns)))
+        with closing(connection.execute(all_rows(dataset, key, columns))) as rows:
             for row in rows:
                 encoder.add(row)
                 if encoder.rows >= limit:

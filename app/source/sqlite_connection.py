@@ -72,6 +72,8 @@ def _open(path: Path, options: str, timeout: float) -> SourceConnection:
     )
     try:
         connection.execute("PRAGMA query_only = 1")
+        # A file that is truncated while it is mapped into memory would kill the process (SIGBUS).
+        connection.execute("PRAGMA mmap_size = 0")
         # SQLite opens the file at the first read only.
         with closing(connection.execute("SELECT 1 FROM sqlite_schema")) as rows:
             rows.fetchone()
@@ -131,11 +133,11 @@ def is_busy(error: Exception) -> bool:
     return error_code(error) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
-def is_interrupt(error: sqlite3.Error) -> bool:
+def is_interrupt(error: Exception) -> bool:
     return error_code(error) == sqlite3.SQLITE_INTERRUPT
 
 
-def is_undecodable(error: sqlite3.Error) -> bool:
+def is_undecodable(error: Exception) -> bool:
     return error_code(error) == 0 and str(error).startswith("Could not decode to UTF-8")
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from app.errors import SourceChanged, SourceInterrupted
+from app.errors import SourceChanged, SourceError, SourceInterrupted
 from app.model import Batch, Column, Dataset
 from app.source.sqlite_batches import KeysetBatches, StatementBatches
 from app.source.sqlite_catalog import verify
@@ -16,10 +16,11 @@ from app.source.sqlite_connection import (
     SourceConnection,
     SqliteError,
     beside,
-    connect,
+    error_code,
     is_busy,
     translate,
 )
+from app.source.sqlite_file import OpenFile, open_file
 
 T = TypeVar("T")
 
@@ -33,10 +34,16 @@ class SqliteReader:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite-reader")
         self._brake = Brake()
         self._connection: SourceConnection | None = None
+        self._file: OpenFile | None = None
         self._batches: KeysetBatches | StatementBatches | None = None
         self._version: tuple[int, ...] = ()
         self._limit = 0  # rows a batch
         self._closing: asyncio.Future[None] | None = None
+
+    @property
+    def identity(self) -> bytes:
+        assert self._file is not None
+        return self._file.identity
 
     async def open(self, cursor: bytes | None, chunk_rows: int) -> None:
         self._limit = chunk_rows
@@ -48,33 +55,36 @@ class SqliteReader:
 
     def _open(self, cursor: bytes | None) -> None:
         if self._connection is None:
-            self._connection = connect(self._path, timeout=0)
+            self._connection, self._file = open_file(self._path)
             self._brake.attach(self._connection)
         # One snapshot, so that the schema that is verified is the one whose version is kept.
         self._connection.execute("BEGIN")
         try:
             self._version = self._data_version()
-            self._batches = self._verified(self._connection, cursor)
+            assert self._file is not None
+            self._batches = self._verified(self._connection, self._file, cursor)
         finally:
             self._connection.rollback()
 
     def _verified(
-        self, connection: SourceConnection, cursor: bytes | None
+        self, connection: SourceConnection, file: OpenFile, cursor: bytes | None
     ) -> KeysetBatches | StatementBatches:
         dataset, positions = self._dataset, self._positions
         key = verify(connection, dataset)
         if key is not None:
-            return KeysetBatches(connection, dataset, key, positions, cursor)
+            return KeysetBatches(connection, file, dataset, key, positions, cursor)
         if cursor is not None:
             raise SourceChanged(f"“{dataset.name}” has no key to continue by. Run it again.")
-        return StatementBatches(connection, dataset, positions)
+        return StatementBatches(connection, file, dataset, positions)
 
     async def read(self) -> Batch | None:
         return await self._run(self._read)
 
     def _read(self) -> Batch | None:
         assert self._connection is not None
+        assert self._file is not None
         assert self._batches is not None
+        self._file.check()
         if self._connection.immutable and self._has_changed():
             raise SourceChanged(f"{self._path} changed while it was read without locks. Run it again.")
         batch = self._batches.next(self._limit)
@@ -97,7 +107,10 @@ class SqliteReader:
         if not self._connection.immutable:
             return (version,)
         # SQLite does not look at an immutable file again.
-        found = self._path.stat()
+        try:
+            found = self._path.stat()
+        except OSError:
+            return (version,)
         return version, found.st_mtime_ns, found.st_size, beside(self._path, "-wal")
 
     async def close(self) -> None:
@@ -133,8 +146,15 @@ class SqliteReader:
                 return work()
             except SqliteError as error:
                 if not is_busy(error) or time.monotonic() > until:
-                    raise translate(error, self._path) from error
+                    raise self._explained(translate(error, self._path), error_code(error)) from error
                 self._brake.pulled.wait(0.02)
+            except SourceError as error:
+                raise self._explained(error) from error.__cause__
+
+    def _explained(self, error: SourceError, code: int = 0) -> SourceError:
+        if self._file is None or isinstance(error, SourceInterrupted):
+            return error
+        return self._file.explained(error, code)
 
     def _check_brake(self) -> None:
         if self._brake.pulled.is_set():

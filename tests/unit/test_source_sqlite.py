@@ -555,6 +555,10 @@ class TestWalInAReadOnlyFolder:
             assert await reader.changed()
             with pytest.raises(SourceChanged, match="without locks"):
                 await reader.read()
+            (folder / "x.db").rename(folder / "y.db")
+            assert await reader.changed()
+            with pytest.raises(SourceUnreachable, match="moved or deleted"):
+                await reader.read()
             await reader.close()
 
 

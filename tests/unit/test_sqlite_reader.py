@@ -1,7 +1,6 @@
 # ruff: noqa: ASYNC240 - blocking file operations are fine in a test's own event loop
 import asyncio
 import math
-import shutil
 import sqlite3
 import threading
 import time
@@ -20,7 +19,6 @@ from app.errors import (
     SourceChanged,
     SourceCorrupt,
     SourceInterrupted,
-    SourceQueryFailed,
     SourceUnreachable,
 )
 from app.model import CELL_LIMIT, Batch, Cut, Dataset, Kind, Row, Undecodable
@@ -562,23 +560,6 @@ class TestChanges:
 
 
 class TestFailures:
-    async def test_a_view_that_fails_in_the_middle_says_so_and_never_looks_finished(
-        self, owner: Owner
-    ) -> None:
-        owner.does(
-            "CREATE TABLE t (id INTEGER PRIMARY KEY, a)",
-            f"INSERT INTO t {numbered(30)}",
-            "CREATE VIEW v AS SELECT id, CASE WHEN id = 25 THEN json('{') END FROM t",
-        )
-        async with owner.reader("v", chunk_rows=10) as reader:
-            assert len(await one(reader)) == 10
-            assert len(await one(reader)) == 10
-            with pytest.raises(SourceQueryFailed, match="malformed JSON") as caught:
-                await reader.read()
-            assert isinstance(caught.value.__cause__, sqlite3.Error)
-            with pytest.raises(SourceQueryFailed, match="broken off"):
-                await reader.read()
-
     async def test_damaged_pages_are_named_as_damage(self, owner: Owner, path: Path) -> None:
         owner.does("CREATE TABLE t (id INTEGER PRIMARY KEY, a)", f"INSERT INTO t {numbered(20000)}")
         owner.connection.close()
@@ -603,18 +584,6 @@ class TestFailures:
             async with owner.reader(dataset):
                 pass
         assert not path.exists()
-
-    async def test_a_file_replaced_while_it_is_read_goes_on_from_the_old_one(
-        self, owner: Owner, path: Path, tmp_path: Path
-    ) -> None:
-        owner.does("CREATE TABLE t (id INTEGER PRIMARY KEY, a)", f"INSERT INTO t {numbered(20)}")
-        async with owner.reader(chunk_rows=10) as reader:
-            first = await one(reader)
-            shutil.copy(path, tmp_path / "new.db")
-            with closing(sqlite3.connect(tmp_path / "new.db", isolation_level=None)) as new:
-                new.execute("DELETE FROM t")
-            (tmp_path / "new.db").rename(path)
-            assert first + await rest(reader) == [(n, -n) for n in range(1, 21)]
 
 
 class TestInterruption:
