@@ -24,11 +24,11 @@ from app.fragments import Fragments
 from app.hints import Hints
 from app.leases import Leases
 from app.pages import Pages
-from app.reading import RunContext
 from app.report_store import ReportStore
 from app.reports import Reports
 from app.routes import api, datasets, ops, problems, reports, rows, session, stream, summary
 from app.routes.access import current_user, refuse_other_names, refuse_other_sites
+from app.run_context import RunContext
 from app.sessions import Sessions
 from app.settings import STATIC, Settings
 from app.source import Source

@@ -11,18 +11,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from app import hints, layout, notes
-from app.catalog import Catalog
 from app.codec import decode
 from app.errors import LeaseLost, RowfallError, SourceChanged, SourceInterrupted, SourceUnreachable
-from app.hints import Hints
-from app.leases import Leases
 from app.model import Batch, Chunk, Dataset, Lease, Report
 from app.patience import patiently
-from app.report_store import ReportStore
-from app.settings import Settings
+from app.run_context import RunContext
 from app.source import Reader
-from app.spool import Spool
-from app.takeover import GONE, Takeover
+from app.takeover import GONE
 
 T = TypeVar("T")
 
@@ -31,19 +26,6 @@ T = TypeVar("T")
 CHUNK_CELLS = 40_000
 
 _BACK_OFF = (1.0, 2.0, 4.0)  # seconds before each retry; a chunk in between starts them anew
-
-
-@dataclass(frozen=True, slots=True)
-class RunContext:
-    """What every run of this process works with."""
-
-    store: ReportStore
-    leases: Leases
-    spool: Spool
-    takeover: Takeover
-    catalog: Catalog
-    hints: Hints
-    settings: Settings
 
 
 @dataclass(slots=True)
@@ -69,6 +51,7 @@ class Reading:
         self._position = _Position(report.generation, report.next_chunk, report.rows + 1, report.cursor)
         self._stopped = asyncio.Event()
         self._reader: Reader | None = None
+        self._identity: bytes | None = None  # of the database that was opened first
         self._began_at = 1  # the chunk that the current snapshot began with
         self._claimed_at = asyncio.get_running_loop().time()
         self._why = "The server stopped while this report was read"
@@ -129,6 +112,7 @@ class Reading:
         reader = await context.catalog.source(dataset).open_reader(dataset, columns, cursor, rows)
         self._reader = reader
         try:
+            self._require_same_database(reader)
             self._require_going()  # asked for while the source was being opened
             if earlier:
                 await self._take_over(earlier)
@@ -138,6 +122,14 @@ class Reading:
         finally:
             self._reader = None
             await reader.close()
+
+    def _require_same_database(self, reader: Reader) -> None:
+        self._identity = self._identity or reader.identity
+        if reader.identity != self._identity and self._position.cursor is not None:
+            raise SourceChanged(
+                "The database was replaced by another while this report was read. "
+                "The rows so far are of the old one. Run it again."
+            )
 
     async def _go_on(self, dataset: Dataset) -> None:
         """Says, once, that what follows is of another snapshot; without a key drops what came before."""

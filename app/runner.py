@@ -13,7 +13,8 @@ from app.errors import LeaseLost, RowfallError, SourceInterrupted
 from app.model import Lease, Report, Status
 from app.patience import patiently
 from app.progress import spoken
-from app.reading import Reading, RunContext
+from app.reading import Reading
+from app.run_context import RunContext
 
 log = logging.getLogger(__name__)
 

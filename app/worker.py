@@ -7,7 +7,7 @@ import secrets
 
 from app import hints
 from app.model import Report
-from app.reading import RunContext
+from app.run_context import RunContext
 from app.runner import Run, Stop
 
 log = logging.getLogger(__name__)

@@ -26,9 +26,6 @@ class Source(Protocol):
     async def count(self, dataset: Dataset, seconds: float = 2.0) -> int | None:
         """The exact number of rows, None if that takes longer than `seconds`."""
 
-    async def advise(self, dataset: Dataset, columns: tuple[int, ...]) -> tuple[str, ...]:
-        """Sentences on what would make reading these columns faster: an index, above all."""
-
     async def open_reader(
         self, dataset: Dataset, columns: tuple[int, ...], cursor: bytes | None, chunk_rows: int
     ) -> "Reader":

@@ -56,9 +56,6 @@ class SqliteSource:
                 return None
             raise
 
-    async def advise(self, dataset: Dataset, columns: tuple[int, ...]) -> tuple[str, ...]:
-        return ()
-
     async def open_reader(
         self, dataset: Dataset, columns: tuple[int, ...], cursor: bytes | None, chunk_rows: int
     ) -> SqliteReader:

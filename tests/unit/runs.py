@@ -12,8 +12,8 @@ from app.errors import SourceInterrupted, SourceQueryFailed
 from app.hints import Hints
 from app.leases import Leases
 from app.model import Batch, Column, Dataset, Kind, Report, Row, Skipped, Spec
-from app.reading import RunContext
 from app.report_store import ReportStore
+from app.run_context import RunContext
 from app.runner import Run
 from app.settings import Settings
 from app.source import Source

@@ -18,9 +18,9 @@ from app.hints import Hints
 from app.leases import Leases
 from app.model import Report, Status
 from app.permissions import User
-from app.reading import RunContext
 from app.report_store import ReportStore
 from app.reports import Reports
+from app.run_context import RunContext
 from app.settings import SavedQuery, Settings
 from app.source.sqlite import SqliteSource
 from app.spool import Spool
