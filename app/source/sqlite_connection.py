@@ -156,8 +156,8 @@ _WAL = (
 _MEANINGS: dict[int, tuple[type[SourceError], str]] = {
     sqlite3.SQLITE_NOTADB: (SourceCorrupt, "{path} is not a SQLite database, or it is encrypted."),
     sqlite3.SQLITE_CORRUPT: (SourceCorrupt, _DAMAGED),
-    sqlite3.SQLITE_BUSY: (SourceUnreachable, "{path} is locked by another program. Try again later."),
-    sqlite3.SQLITE_LOCKED: (SourceUnreachable, "{path} is locked by another program. Try again later."),
+    sqlite3.SQLITE_BUSY: (SourceUnreachable, "{path} is locked by another program."),
+    sqlite3.SQLITE_LOCKED: (SourceUnreachable, "{path} is locked by another program."),
     sqlite3.SQLITE_INTERRUPT: (SourceInterrupted, "Reading {path} was stopped."),
     sqlite3.SQLITE_READONLY: (SourceUnreachable, _WAL),
     sqlite3.SQLITE_READONLY_ROLLBACK: (SourceUnreachable, _UNFINISHED),

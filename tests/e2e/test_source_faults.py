@@ -32,7 +32,7 @@ def test_a_locked_file_is_waited_for_and_the_page_tells_that_it_is(
     notes = page.locator("#report-notes")
     with locked(source):
         expect(notes).to_contain_text(
-            "is locked by another program. Try again later. Trying again in 1 s (1 of 3).", timeout=30_000
+            "is locked by another program. Trying again in 1 s (1 of 3).", timeout=30_000
         )
         expect(page.locator("#report-status")).to_contain_text("Reconnecting")
     wait_for_status(page, "done", seconds=60)
