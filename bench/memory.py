@@ -100,7 +100,8 @@ def main() -> None:
         "|---|---|",
         f"| without a report | {idle:.0f} |",
         f"| at the most, with {REPORTS} reports of {data.MILLION:,} rows x 10 at once and "
-        f"{REPORTS * VIEWERS} viewers, one of which never reads, summaries shown ({seconds:.0f} s) | {most:.0f} |",
+        f"{REPORTS * VIEWERS} viewers, one of which never reads, and their summaries "
+        f"({seconds:.0f} s) | {most:.0f} |",
         f"| after {WARM_UP} reports of {SMALL:,} rows x 10, each with a viewer | {after[0]:.0f} |",
         f"| after {CONSECUTIVE} more | {after[-1]:.0f} |",
         "",

@@ -12,12 +12,12 @@ from app.schema import metadata
 VERSION_TABLE = "rowfall_version"
 
 
-def upgrade(connection: Connection) -> None:
+def upgrade(connection: Connection, revision: str = "head") -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes.update(connection=connection, version_table=VERSION_TABLE)
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
 
 
 def tables_of_others(connection: Connection) -> set[str]:

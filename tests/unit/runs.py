@@ -43,6 +43,7 @@ class Numbers:
         self.error: Exception = SourceQueryFailed("The query failed at row 2,500.")
         self.failures = 0  # so many reads fail with `error` after `fails_after`; 0: all
         self.total: int | Exception | None = last
+        self.identities: list[bytes] = []  # of the databases that the readers open, in turn
         self.advice: tuple[str, ...] = ()
         self.was_changed = False
         self.opening = asyncio.Event()
@@ -81,10 +82,10 @@ class Numbers:
 
 class NumbersReader:
     columns = COLUMNS
-    identity = b"the one database"
 
     def __init__(self, source: Numbers, position: int, chunk_rows: int) -> None:
         self._source, self._position, self._chunk_rows = source, position, chunk_rows
+        self.identity = source.identities.pop(0) if source.identities else b"the one database"
         self._brake = asyncio.Event()
         self.closed = False
 

@@ -1,12 +1,18 @@
 from typing import Any
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, insert, text
 
+from app import migrations
+from app.codec import CODEC, ChunkEncoder, decode
 from app.database import Database
 from app.migrations import VERSION_TABLE
-from app.schema import metadata
+from app.model import Spec, Status
+from app.report_store import ReportStore
+from app.schema import chunk, metadata
+from app.spool import Spool
 
 # What compare_metadata does not look at: predicates of indexes, storage, fill factor, cascades.
 _DETAILS = {
@@ -69,3 +75,41 @@ async def test_what_the_indexes_and_the_storage_are_for_is_there(database: Datab
         assert details["report"] == "fillfactor=70"
         assert details["chunk.payload"] == "bytea e t"  # e: EXTERNAL
         assert "ON DELETE CASCADE" in details["chunk_report_fkey"]
+
+
+_OF_0001 = """
+INSERT INTO report (id, owner, dataset, spec, columns, status, epoch, lease_until, cancel_requested, attempts,
+    generation, next_chunk, rows, bytes, total_kind, notes, created_at)
+VALUES ('old', 'ann', 'shop.orders', '{"columns": [0]}', '[{"name": "id", "kind": "integer"}]', 'done', 1, 0,
+    false, 0, 1, 2, 2, 9, 'exact', '[]', 1000)
+"""
+
+
+async def test_a_state_database_of_the_first_version_is_brought_up_to_date_with_its_reports(
+    state_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest = migrations.upgrade
+    monkeypatch.setattr(migrations, "upgrade", lambda connection: newest(connection, "0001"))
+    database = await Database.open(state_url)
+    rows = ChunkEncoder()
+    rows.add((1,))
+    rows.add((2,))
+    old = {"report": "old", "generation": 1, "number": 1, "first_row": 1, "rows": 2, "codec": CODEC}
+    async with database.write() as connection:
+        await connection.execute(text(_OF_0001.replace("{", r"{").replace(":", r"\:")))
+        await connection.execute(insert(chunk).values({**old, "payload": rows.finish()}))
+    await database.close()
+    monkeypatch.undo()
+    database = await Database.open(state_url)
+    try:
+        report = await ReportStore(database).get("old")
+        assert report is not None
+        assert (report.status, report.rows, report.continues, report.trouble) == (Status.DONE, 2, None, None)
+        assert report.expires_at is not None
+        assert 29.9 < (report.expires_at - report.read_at) / 86_400 < 30.1  # all the time that was promised
+        (found,) = await Spool(database).read("old", 1, 0, 10)
+        assert decode(found.payload) == [(1,), (2,)]
+        asked = await ReportStore(database).create("new", "ann", 5, "shop.orders", Spec((0,)), report.columns)
+        assert asked is not None
+    finally:
+        await database.close()

@@ -94,6 +94,18 @@ async def test_the_wait_is_told_and_ends_at_once_when_the_report_is_cancelled(
     assert (after.status, after.rows, after.trouble) == (Status.CANCELLED, 2000, None)
 
 
+@pytest.mark.usefixtures("impatient")
+async def test_a_database_that_came_back_as_another_one_ends_the_report(house: Make) -> None:
+    source = leaving(2000, times=1)
+    source.identities = [b"one", b"another"]
+    home = house(source)
+    report = await home.run()
+    assert (report.status, report.error_code) == (Status.FAILED, "source-changed")
+    assert "replaced by another" in (report.error or "")
+    assert await home.rows(report) == numbers(1, 2000)
+    assert all(reader.closed for reader in source.readers)
+
+
 # Continuing
 
 
