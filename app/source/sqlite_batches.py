@@ -211,19 +211,19 @@ class StatementBatches:
         filling = _Filling(limit, self._pick)
         # After any error SQLite's cursor looks as if it had come to its end.
         self._broken = SourceQueryFailed(f"Reading “{self._dataset.name}” was broken off before.")
+        broken = None
         try:
             filling.take(rows)
         except SqliteError as error:
-            self._broken = error
-            self.close()
-            if not filling.may_end_with(error):
-                raise
-        else:
-            self._broken = None
-            if not filling.full:
-                self._ended = True
-                self.close()
+            broken = error
+        # While the lock is still held: once it is gone, anybody may write.
         self._file.require_unspoiled()
+        self._broken = broken
+        if broken is not None or not filling.full:
+            self._ended = True
+            self.close()
+        if broken is not None and not filling.may_end_with(broken):
+            raise broken
         encoder = filling.encoder
         return Batch(encoder.rows, encoder.finish(), None) if encoder.rows else None
 
