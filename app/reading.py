@@ -14,7 +14,7 @@ from app import hints, layout, notes
 from app.codec import decode
 from app.errors import LeaseLost, RowfallError, SourceChanged, SourceInterrupted, SourceUnreachable
 from app.model import Batch, Chunk, Dataset, Lease, Report
-from app.patience import patiently
+from app.patience import patiently, pause, unless_stopped
 from app.run_context import RunContext
 from app.source import Reader
 from app.takeover import GONE
@@ -62,10 +62,6 @@ class Reading:
         """Whether a report could continue this one if it ended now."""
         return self._position.cursor is not None
 
-    @property
-    def stopped(self) -> asyncio.Event:
-        return self._stopped
-
     def stop(self) -> None:
         """Breaks off what is under way: `run` raises SourceInterrupted."""
         self._stopped.set()
@@ -75,16 +71,19 @@ class Reading:
     async def run(self) -> None:
         """Returns at the source's end. Raises SourceError, LeaseLost and StateUnavailable."""
         tries = 0
-        while True:
-            before = self._position.number
-            try:
-                return await self._read()
-            except SourceUnreachable as error:
-                tries = 0 if self._position.number > before else tries
-                if tries == len(_BACK_OFF):
-                    raise
-                await self._wait(error, tries)
-                tries += 1
+        try:
+            while True:
+                before = self._position.number
+                try:
+                    return await self._read()
+                except SourceUnreachable as error:
+                    tries = 0 if self._position.number > before else tries
+                    if tries == len(_BACK_OFF):
+                        raise
+                    await self._wait(error, tries)
+                    tries += 1
+        finally:
+            await self._use(None)
 
     async def _wait(self, error: SourceUnreachable, tries: int) -> None:
         seconds = _BACK_OFF[tries]
@@ -92,9 +91,7 @@ class Reading:
         await self._persist(lambda: self._context.leases.set_trouble(self._lease, trouble))
         self.tell_viewers()
         self._why = "The database could not be read for a while"
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stopped.wait()
+        await pause(seconds, self._stopped)
         self._require_going()
 
     def _require_going(self) -> None:
@@ -102,26 +99,32 @@ class Reading:
             raise SourceInterrupted("Reading was stopped.")
 
     async def _read(self) -> None:
+        earlier = await self._earlier()
+        cursor = earlier.cursor if earlier else self._position.cursor
+        dataset, reader = await unless_stopped(self._open(cursor), self._stopped)
+        await self._use(reader)
+        if earlier:
+            await self._take_over(earlier)
+        elif self._position.number > self._began_at:
+            await self._go_on(dataset)
+        await self._read_on(reader, dataset)
+
+    async def _open(self, cursor: bytes | None) -> tuple[Dataset, Reader]:
         report, context = self._report, self._context
         dataset = await context.catalog.dataset(report.dataset)
         _require_same_columns(report, dataset)
-        earlier = await self._earlier()
         columns = report.spec.columns
         rows = max(1, min(context.settings.chunk_rows, CHUNK_CELLS // len(columns)))
-        cursor = earlier.cursor if earlier else self._position.cursor
-        reader = await context.catalog.source(dataset).open_reader(dataset, columns, cursor, rows)
-        self._reader = reader
-        try:
+        return dataset, await context.catalog.source(dataset).open_reader(dataset, columns, cursor, rows)
+
+    async def _use(self, reader: Reader | None) -> None:
+        """Closes the reader before it only now: until then its file's identity is no other file's."""
+        former, self._reader = self._reader, reader
+        if former is not None:
+            await former.close()
+        if reader is not None:
             self._require_same_database(reader)
-            self._require_going()  # asked for while the source was being opened
-            if earlier:
-                await self._take_over(earlier)
-            elif self._position.number > self._began_at:
-                await self._go_on(dataset)
-            await self._read_on(reader, dataset)
-        finally:
-            self._reader = None
-            await reader.close()
+            self._require_going()
 
     def _require_same_database(self, reader: Reader) -> None:
         self._identity = self._identity or reader.identity

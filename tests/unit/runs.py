@@ -50,6 +50,7 @@ class Numbers:
         self.may_open = asyncio.Event()
         self.may_open.set()
         self.opened: list[bytes | None] = []  # the cursors
+        self.former_was_open: list[bool] = []
         self.readers: list[NumbersReader] = []
 
     async def discover(self) -> tuple[list[Dataset], list[Skipped]]:
@@ -76,6 +77,8 @@ class Numbers:
         self.opening.set()
         await self.may_open.wait()
         self.opened.append(cursor)
+        if self.readers:
+            self.former_was_open.append(not self.readers[-1].closed)
         self.readers.append(NumbersReader(self, int(cursor or 0), chunk_rows))
         return self.readers[-1]
 

@@ -106,6 +106,32 @@ async def test_a_database_that_came_back_as_another_one_ends_the_report(house: M
     assert all(reader.closed for reader in source.readers)
 
 
+async def test_a_source_that_takes_long_to_open_does_not_hold_up_a_cancellation(house: Make) -> None:
+    source = Numbers()
+    source.may_open.clear()
+    home = house(source)
+    report = await home.claimed()
+    run = Run(report, home.context)
+    task = asyncio.create_task(run.execute())
+    await source.opening.wait()
+    run.stop(Stop.CANCELLED)
+    await within(task)
+    assert (await home.now(report)).status is Status.CANCELLED
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_reader_is_closed_only_when_the_next_one_is_open_so_that_their_files_can_be_told_apart(
+    house: Make,
+) -> None:
+    source = leaving(2000, times=1)
+    source.holds_after = 3000
+    home = house(source)
+    async with home.held(rows=3000) as (run, _):
+        assert source.former_was_open == [True]
+        run.stop(Stop.CANCELLED)
+    assert all(reader.closed for reader in source.readers)
+
+
 # Continuing
 
 
