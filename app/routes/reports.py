@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from litestar import MediaType, Response, get, post
+from litestar import MediaType, Response, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect, Template
@@ -204,4 +204,37 @@ async def cancel(
     return Redirect("/reports" if listed else f"/reports/{report_id}", status_code=303)
 
 
-handlers = [index, create, show, chunk, style, set_widths, cancel, continue_]
+@delete("/reports/{report_id:str}", include_in_schema=False, status_code=204)
+async def remove(
+    report_id: FromPath[str], user: NamedDependency[User], reports: NamedDependency[Reports]
+) -> Response[None]:
+    await reports.delete(user, report_id)
+    return Response(None, status_code=204, headers={"HX-Redirect": "/reports"})
+
+
+@post("/reports/{report_id:str}/deletion", include_in_schema=False)
+async def remove_by_form(
+    report_id: FromPath[str], user: NamedDependency[User], reports: NamedDependency[Reports]
+) -> Redirect:
+    await reports.delete(user, report_id)
+    return Redirect("/reports", status_code=303)
+
+
+@post("/reports/{report_id:str}/retention", include_in_schema=False)
+async def retain(
+    report_id: FromPath[str],
+    request: AnyRequest,
+    user: NamedDependency[User],
+    reports: NamedDependency[Reports],
+) -> Response[Any]:
+    """Form: `keep` is 1 or 0."""
+    keep = (await request.form()).get("keep")
+    if keep not in ("0", "1"):
+        raise InvalidRequest("`keep` is 1, or 0 for a report that may go after some days.")
+    report = await reports.keep(user, report_id, keep == "1")
+    if request.headers.get("hx-request"):
+        return Template("reports/_retention.html", context={"report": report})
+    return Redirect(f"/reports/{report_id}", status_code=303)
+
+
+handlers = [index, create, show, chunk, style, set_widths, cancel, continue_, remove, remove_by_form, retain]
