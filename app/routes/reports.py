@@ -9,7 +9,7 @@ from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect, Template
 
 from app import hints
-from app.errors import InvalidRequest, NotFound, TooManyReports
+from app.errors import InvalidRequest, NotFound, RowfallError, TooManyReports
 from app.find import Found
 from app.fragments import Fragments
 from app.hints import Hints
@@ -231,9 +231,16 @@ async def retain(
     keep = (await request.form()).get("keep")
     if keep not in ("0", "1"):
         raise InvalidRequest("`keep` is 1, or 0 for a report that may go after some days.")
-    report = await reports.keep(user, report_id, keep == "1")
-    if request.headers.get("hx-request"):
-        return Template("reports/_retention.html", context={"report": report})
+    partial = bool(request.headers.get("hx-request"))
+    try:
+        report = await reports.keep(user, report_id, keep == "1")
+    except RowfallError as error:
+        if not partial:
+            raise
+        context = {"problem": error.sentence}
+        return Template("reports/_retention.html", context=context, status_code=error.status)
+    if partial:
+        return Template("reports/_retention.html", context={"report": report, "problem": None})
     return Redirect(f"/reports/{report_id}", status_code=303)
 
 
