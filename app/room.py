@@ -35,8 +35,14 @@ class Room:
         """Something was deleted: the next question is answered from a new look."""
         self._looked_at = -math.inf
 
-    async def require(self, size: int = 1) -> None:
+    async def take(self, size: int) -> None:
         """Counts `size` bytes of rows that are about to be written. Raises SpoolFull, StateUnavailable."""
+        await self.require(size)
+        self._quota_left -= size
+        self._disk_left -= size
+
+    async def require(self, size: int = 1) -> None:
+        """Raises SpoolFull unless so many bytes of rows would fit; and StateUnavailable."""
         if monotonic() - self._looked_at >= _FRESH_SECONDS:
             await self._look()
         if size > self._quota_left:
@@ -49,11 +55,9 @@ class Room:
                 f"The disk that reports are kept on is nearly full: {_size(self._reserve)} of it stay free. "
                 f"{_WHAT_TO_DO}, or make room on that disk."
             )
-        self._quota_left -= size
-        self._disk_left -= size
 
     async def _look(self) -> None:
-        self._looked_at = monotonic()  # first: what is counted while the state is asked stays counted
+        self._looked_at = monotonic()  # first, so that who asks meanwhile does not look, too
         if self._quota:
             async with self._database.read() as connection:
                 used = int((await connection.execute(_USED)).scalar_one())

@@ -74,7 +74,7 @@ class Spool:
         another epoch. Raises LeaseLost, and writes nothing, unless this is the owner's next chunk; SpoolFull.
         """
         size = len(chunk.payload)
-        await self.room.require(size)
+        await self.room.take(size)
         values = checkpoint(lease, chunk.generation, chunk.number, 1, chunk.rows, size, cursor, lease_seconds)
         async with self._database.write() as connection:
             requested: bool | None = (await connection.execute(CHECKPOINT, values)).scalar()

@@ -87,7 +87,8 @@ async def measure(chunks: int, turns: int) -> None:
             await retention.sweep()  # what the runner left
             log = _size(path.with_name("state.db-wal"))
             print(
-                f"turn {turn}: sweep {seconds:.2f} s, {before:.0f} -> {_size(path):.1f} MiB, log {log:.1f} MiB"
+                f"turn {turn}: sweep {seconds:.2f} s, "
+                f"{before:.0f} -> {_size(path):.1f} MiB, log {log:.1f} MiB"
             )
             alone += await bench.run(swept, len(found))
             await retention.sweep()

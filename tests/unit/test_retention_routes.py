@@ -2,8 +2,8 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, closing
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -39,31 +39,33 @@ class Site:
         return report.id
 
 
-Open = Callable[..., Awaitable[Site]]
+Serve = Callable[..., AbstractAsyncContextManager[Site]]
 
 
 @pytest.fixture
-async def open_site(tmp_path: Path, state_url: str) -> AsyncIterator[Open]:
+def serve(tmp_path: Path, state_url: str) -> Serve:
+    """A server on the same state, whenever it is asked for."""
     path = tmp_path / "s.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, name)")
-        connection.executemany("INSERT INTO t (name) VALUES (?)", [("x",)] * 2500)
+        names = [(f"{number * 7919 % 104_729:x}" * 3,) for number in range(2500)]
+        connection.executemany("INSERT INTO t (name) VALUES (?)", names)
         connection.commit()
-    async with AsyncExitStack() as stack:
 
-        async def open_site(**settings: int) -> Site:
-            query = (SavedQuery(source="s", name="never", sql=NEVER),)
-            values = Settings(state=state_url, auth="none", query=query, **settings)  # type: ignore[arg-type]
-            return Site(
-                await stack.enter_async_context(running(values, [SqliteSource("s", path, timeout=0.1)]))
-            )
+    @asynccontextmanager
+    async def serve(**settings: int) -> AsyncIterator[Site]:
+        query = (SavedQuery(source="s", name="never", sql=NEVER),)
+        values = Settings(state=state_url, auth="none", query=query, chunk_rows=100, **settings)  # type: ignore[arg-type]
+        async with running(values, [SqliteSource("s", path, timeout=0.1)]) as parts:
+            yield Site(parts)
 
-        yield open_site
+    return serve
 
 
 @pytest.fixture
-async def site(open_site: Open) -> Site:
-    return await open_site()
+async def site(serve: Serve) -> AsyncIterator[Site]:
+    async with serve() as site:
+        yield site
 
 
 async def _removed(site: Site, report_id: str) -> None:
@@ -94,15 +96,15 @@ async def test_a_deleted_report_is_gone_at_once_and_its_rows_soon(
     await _removed(site, report_id)
 
 
-async def test_a_report_that_runs_or_waits_is_not_deleted(open_site: Open) -> None:
-    site = await open_site(running_reports=1)
-    running_, queued = [await site.parts.reports.request(LOCAL_USER, "s.never") for _ in range(2)]
-    await site.until(running_.id, Status.RUNNING)
-    for report, status in ((running_, "running"), (queued, "queued")):
-        answer = await site.client.delete(f"/api/v1/reports/{report.id}")
-        assert answer.status_code == 409
-        assert answer.json()["detail"] == f"This report is {status}. Cancel it first, then delete it."
-        assert (await site.client.post(f"/reports/{report.id}/deletion")).status_code == 409
+async def test_a_report_that_runs_or_waits_is_not_deleted(serve: Serve) -> None:
+    async with serve(running_reports=1) as site:
+        first, second = [await site.parts.reports.request(LOCAL_USER, "s.never") for _ in range(2)]
+        await site.until(first.id, Status.RUNNING)
+        for report, status in ((first, "running"), (second, "queued")):
+            answer = await site.client.delete(f"/api/v1/reports/{report.id}")
+            assert answer.status_code == 409
+            assert answer.json()["detail"] == f"This report is {status}. Cancel it first, then delete it."
+            assert (await site.client.post(f"/reports/{report.id}/deletion")).status_code == 409
 
 
 async def test_somebody_elses_report_is_neither_deleted_nor_kept(site: Site) -> None:
@@ -147,34 +149,38 @@ async def test_a_form_that_does_not_say_what_to_keep_is_422(site: Site, form: di
     assert (await site.client.post("/reports/x/retention", data=form)).status_code == 422
 
 
-async def test_a_report_that_would_pass_the_quota_fails_with_its_rows_and_old_ones_stay(
-    open_site: Open,
-) -> None:
-    one = await (await open_site()).over()
-    size = (await (await open_site()).until(one, Status.DONE)).bytes
-    site = await open_site(spool_max_bytes=int(1.5 * size))
-    failed = await site.until(await site.over(Status.FAILED), Status.FAILED)
-    assert failed.error_code == "spool-full"
-    assert failed.error is not None
-    assert "Delete reports that nobody needs" in failed.error
-    assert 0 < failed.rows < 2500
-    chunks = await site.parts.spool.read(failed.id, 1, 0, 10)
-    assert sum(chunk.rows for chunk in chunks) == failed.rows
-    assert (await site.client.get(f"/reports/{failed.id}/chunks/1")).status_code == 200
+async def test_a_report_that_would_pass_the_quota_fails_with_its_rows_and_can_be_read(serve: Serve) -> None:
+    async with serve() as site:
+        one = await site.over()
+        size = (await site.parts.reports.get(LOCAL_USER, one)).bytes
+    async with serve(spool_max_bytes=int(1.5 * size)) as site:
+        failed = await site.until(await site.over(Status.FAILED), Status.FAILED)
+        assert failed.error_code == "spool-full"
+        assert failed.error is not None
+        assert "Delete reports that nobody needs" in failed.error
+        chunks = await site.parts.spool.read(failed.id, 1, 0, 100)
+        assert 0 < sum(chunk.rows for chunk in chunks) == failed.rows < 2500
+        assert (await site.client.get(f"/reports/{failed.id}/chunks/1")).status_code == 200
+        # Its rows would not fit twice, and would not be copied in vain.
+        assert (await site.client.post(f"/reports/{failed.id}/continuation")).status_code == 507
+        assert (await site.client.delete(f"/reports/{one}")).status_code == 204
+        answer = await site.client.post(f"/api/v1/reports/{failed.id}/continuation")
+        assert (await site.until(answer.json()["id"], Status.DONE)).rows == 2500
 
 
-async def test_without_room_a_new_report_is_507_until_one_is_deleted(open_site: Open) -> None:
-    old = await (await open_site()).over()
-    site = await open_site(spool_max_bytes=10)
-    page = await site.client.post("/reports", data={"dataset": "s.t"})
-    assert page.status_code == 507
-    assert page.headers["content-type"] == "text/html; charset=utf-8"
-    assert "No room left" in page.text
-    assert "Delete reports that nobody needs" in page.text
-    problem = await site.client.post("/api/v1/reports", json={"dataset": "s.t"})
-    assert problem.status_code == 507
-    assert problem.headers["content-type"].startswith("application/problem+json")
-    assert problem.json()["code"] == "spool-full"
-    assert (await site.client.get(f"/reports/{old}")).status_code == 200
-    assert (await site.client.delete(f"/api/v1/reports/{old}")).status_code == 204
-    assert (await site.client.post("/api/v1/reports", json={"dataset": "s.t"})).status_code == 201
+async def test_without_room_a_new_report_is_507_until_one_is_deleted(serve: Serve) -> None:
+    async with serve() as site:
+        old = await site.over()
+    async with serve(spool_max_bytes=10) as site:
+        page = await site.client.post("/reports", data={"dataset": "s.t"})
+        assert page.status_code == 507
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
+        assert "No room left" in page.text
+        assert "Delete reports that nobody needs" in page.text
+        problem = await site.client.post("/api/v1/reports", json={"dataset": "s.t"})
+        assert problem.status_code == 507
+        assert problem.headers["content-type"].startswith("application/problem+json")
+        assert problem.json()["code"] == "spool-full"
+        assert (await site.client.get(f"/reports/{old}")).status_code == 200
+        assert (await site.client.delete(f"/api/v1/reports/{old}")).status_code == 204
+        assert (await site.client.post("/api/v1/reports", json={"dataset": "s.t"})).status_code == 201

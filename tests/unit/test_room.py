@@ -58,8 +58,9 @@ async def test_what_was_written_since_the_last_look_counts(
 ) -> None:
     monkeypatch.setattr(rooms, "_FRESH_SECONDS", 1e9)
     room = Room(database, QUOTA)
-    await room.require(QUOTA - 1)
+    await room.take(QUOTA - 1)
     await room.require()
+    await room.take(1)
     with pytest.raises(SpoolFull):
         await room.require()
 
