@@ -75,9 +75,11 @@ def test_some_of_the_disk_stays_free(small_disk: Path, serve: Serve, tmp_path: P
     server.wait_until(old, "done")
     with (small_disk / "filler").open("wb") as file:
         file.write(bytes(shutil.disk_usage(small_disk).free - 2**21))
-    answer = server.post("/reports")
-    while answer.status_code != 507:  # it looks once a second
+    answer = server.post("/api/v1/reports", {"dataset": "t.paced"})
+    while answer.status_code == 201:  # it looks once a second
+        server.wait_until(answer.json()["id"], "done", "failed")
         answer = server.post("/api/v1/reports", {"dataset": "t.paced"})
+    assert answer.status_code == 507
     assert "4 MiB of it stay free" in answer.json()["detail"]
     assert server.get(f"/reports/{old}").status_code == 200
     assert server.delete(f"/api/v1/reports/{old}").status_code == 204
