@@ -44,9 +44,9 @@ class TooManyReports(RowfallError):
 
 
 class SpoolFull(RowfallError):
-    """The rows of one more report might not fit on the disk, or into the quota."""
+    """More rows might not fit on the disk, or into the quota."""
 
-    status, title, code = 507, "No room for another report", "spool-full"
+    status, title, code = 507, "No room left", "spool-full"
 
 
 class SourceError(RowfallError):

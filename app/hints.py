@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 QUEUE = "queue"  # a report was queued
+EXPIRED = "expired"  # a report was deleted, and its rows are to be removed
 
 
 def chunks(report_id: str) -> str:

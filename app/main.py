@@ -26,6 +26,8 @@ from app.leases import Leases
 from app.pages import Pages
 from app.report_store import ReportStore
 from app.reports import Reports
+from app.retention import Retention
+from app.room import Room
 from app.routes import api, datasets, ops, problems, reports, rows, session, stream, summary
 from app.routes.access import current_user, refuse_other_names, refuse_other_sites
 from app.run_context import RunContext
@@ -75,19 +77,28 @@ async def running(settings: Settings, sources: Sequence[Source]) -> AsyncIterato
         parts = _assemble(settings, sources, database)
         leases = Leases(database)
         context = RunContext(
-            parts.store, leases, parts.spool, Takeover(database), parts.catalog, parts.wake, settings
+            parts.store,
+            leases,
+            parts.spool,
+            Takeover(database),
+            parts.catalog,
+            parts.wake,
+            settings,
         )
         worker = Worker(context)
+        retention = Retention(database, parts.sessions, parts.wake)
         with _only_server(database) as only:
             if only:
                 await leases.release_all()  # reports of a server that was killed go on at once
             serving = asyncio.create_task(worker.serve(), name="worker")
+            sweeping = asyncio.create_task(retention.serve(), name="retention")
             try:
                 yield parts
             finally:
                 parts.events.stop()
+                retention.stop()
                 await worker.stop()
-                await serving
+                await asyncio.gather(serving, sweeping)
     finally:
         await database.close()
 
@@ -112,7 +123,8 @@ def _only_server(database: Database) -> Iterator[bool]:
 
 def _assemble(settings: Settings, sources: Sequence[Source], database: Database) -> Parts:
     catalog = Catalog(sources, settings.query)
-    store, spool, wake = ReportStore(database), Spool(database), Hints()
+    room = Room(database, settings.spool_max_bytes, settings.spool_free_bytes)
+    store, spool, wake = ReportStore(database), Spool(database, room), Hints()
     fragments = Fragments(environment())
     return Parts(
         settings=settings,

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from app.database import StateUnavailable
-from app.errors import SourceInterrupted
+from app.errors import SourceInterrupted, SpoolFull
 
 T = TypeVar("T")
 
@@ -16,17 +16,18 @@ log = logging.getLogger(__name__)
 _RETRY_SECONDS = 0.5
 
 
-async def patiently(work: Callable[[], Awaitable[T]], stopped: asyncio.Event) -> T:
+async def patiently(work: Callable[[], Awaitable[T]], stopped: asyncio.Event, *, for_room: bool = False) -> T:
     """Does `work` again while the state database does not answer. Raises StateUnavailable once `stopped`.
 
-    Whoever waits here may lose the lease meanwhile, which the work itself then finds out.
+    A full disk is waited for only if asked for (`for_room`), else SpoolFull is raised at once. Whoever waits
+    here may lose the lease meanwhile, which the work itself then finds out.
     """
     told = False
     while True:
         try:
             return await work()
         except StateUnavailable as error:
-            if stopped.is_set():
+            if stopped.is_set() or (isinstance(error, SpoolFull) and not for_room):
                 raise
             if not told:
                 log.warning("waiting for the state database: %s", error)

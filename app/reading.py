@@ -199,8 +199,9 @@ class Reading:
         return found
 
     async def _take_over(self, earlier: Report) -> None:
-        position, context = self._position, self._context
+        position, context, left = self._position, self._context, earlier.bytes - self._report.bytes
         note, seconds = notes.continues(earlier, self._now()), context.settings.lease_seconds
+        await self._persist(lambda: context.spool.room.take(left))
         while position.cursor is None:
             number = position.number
             taken = await self._persist(

@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, and_, case, func, or_, select
+from sqlalchemy import Row, and_, case, func, or_, select, text
 
 from app.database import now
 from app.model import Column, Report, Spec, Status
@@ -28,6 +28,7 @@ _ahead = (
 CHANGED = (*report.c, now().label("read_at"))
 READ = (*CHANGED, case((report.c.status == Status.QUEUED, _ahead), else_=0).label("ahead"))
 
+FINAL = text("status NOT IN ('queued', 'running')")
 # A report past its time is gone for everybody, even if its rows are still being removed.
 THERE = or_(ACTIVE, report.c.expires_at.is_(None), report.c.expires_at > now())
 

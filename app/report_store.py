@@ -1,4 +1,4 @@
-"""The SQL of what people do with reports: ask for them, look at them, cancel them.
+"""The SQL of what people do with reports: ask for them, look at them, cancel, keep and delete them.
 
 What the owner of a lease does is in `leases`, the append of a chunk in `spool`. A change of state is a
 guarded UPDATE: who finds no row came too late, and nothing needs a lock.
@@ -7,11 +7,11 @@ guarded UPDATE: who finds no row came too late, and nothing needs a lock.
 from typing import Any
 
 import msgspec
-from sqlalchemy import Select, bindparam, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, select, update
 
 from app.database import Database, now
 from app.model import Column, Report, Spec, Status
-from app.report_row import CHANGED, READ, THERE, report_of
+from app.report_row import CHANGED, FINAL, READ, THERE, report_of
 from app.schema import ACTIVE, OVER, report
 
 _DAY = 86_400  # seconds
@@ -41,6 +41,8 @@ _CANCEL_RUNNING = (
     .values(cancel_requested=True)
     .returning(*CHANGED)
 )
+_EXPIRE = update(report).where(_by_id, FINAL, THERE).values(expires_at=now()).returning(report.c.id)
+_KEEP = update(report).where(_by_id, THERE).returning(*CHANGED)
 
 
 class ReportStore:
@@ -76,8 +78,7 @@ class ReportStore:
             "columns": msgspec.to_builtins(columns),
             "continues": continues,
         }
-        expires_at = None if retention_days is None else now() + retention_days * _DAY
-        statement = self._insert.values(created_at=now(), expires_at=expires_at)
+        statement = self._insert.values(created_at=now(), expires_at=_in_days(retention_days))
         async with self._database.write() as connection:
             for slot in range(1, limit + 1):
                 row = (await connection.execute(statement, {**values, "slot": slot})).first()
@@ -117,6 +118,22 @@ class ReportStore:
                     return report_of(row)
         return None
 
+    async def expire(self, report_id: str) -> bool:
+        """From now on a final report is there for nobody; False if it is not final, or not there."""
+        async with self._database.write() as connection:
+            return (await connection.execute(_EXPIRE, {"report_id": report_id})).first() is not None
+
+    async def keep(self, report_id: str, days: float | None) -> Report | None:
+        """Until so many days from now, or for ever; the row after it."""
+        statement = _KEEP.values(expires_at=_in_days(days))
+        async with self._database.write() as connection:
+            row = (await connection.execute(statement, {"report_id": report_id})).first()
+        return report_of(row) if row else None
+
     async def _all(self, statement: Select[Any], values: dict[str, object]) -> list[Report]:
         async with self._database.read() as connection:
             return [report_of(row) for row in await connection.execute(statement, values)]
+
+
+def _in_days(days: float | None) -> ColumnElement[float] | None:
+    return None if days is None else now() + days * _DAY

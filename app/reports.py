@@ -1,4 +1,4 @@
-"""The rules on reports: who may request, see, cancel and continue one, and when."""
+"""The rules on reports: who may request, see, cancel, continue, keep and delete one, and when."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,7 +19,12 @@ from app.spool import Spool
 
 class Reports:
     def __init__(
-        self, store: ReportStore, spool: Spool, catalog: Catalog, wake: Hints, settings: Settings
+        self,
+        store: ReportStore,
+        spool: Spool,
+        catalog: Catalog,
+        wake: Hints,
+        settings: Settings,
     ) -> None:
         self._store = store
         self._spool = spool
@@ -30,9 +35,10 @@ class Reports:
     async def request(self, user: User, dataset_id: str, columns: Sequence[str] = ()) -> Report:
         """Queues a report on the dataset, with all columns or the named ones in the given order.
 
-        Raises Forbidden, NotFound, InvalidRequest (an unknown column) or TooManyReports.
+        Raises Forbidden, NotFound, InvalidRequest (an unknown column), SpoolFull or TooManyReports.
         """
         require_read(user, dataset_id)
+        await self._spool.room.require()
         dataset = await self._catalog.dataset(dataset_id)
         positions = _positions(dataset, columns)
         asked = tuple(dataset.columns[position] for position in positions)
@@ -41,12 +47,13 @@ class Reports:
     async def continue_(self, user: User, report_id: str) -> Report:
         """Queues a report that takes over the chunks of this one and reads on after its last row.
 
-        Raises NotFound, Conflict if there is nothing to go on from, Forbidden or TooManyReports.
+        Raises NotFound, Conflict if there is nothing to go on from, Forbidden, SpoolFull or TooManyReports.
         """
         report = await self.get(user, report_id)
         require_read(user, report.dataset)
         if not report.continuable:
             raise Conflict(_why_not(report))
+        await self._spool.room.require(report.bytes)
         return await self._queue(user, report.dataset, report.spec, report.columns, report.id)
 
     async def _queue(
@@ -97,6 +104,21 @@ class Reports:
         self._hints.notify(hints.cancellation(report_id))
         self._hints.notify(hints.chunks(report_id))
         return report
+
+    async def keep(self, user: User, report_id: str, keep: bool) -> Report:
+        """For ever, or for `retention_days` from now. Raises NotFound."""
+        await self.get(user, report_id)
+        days = None if keep else self._settings.retention_days
+        return require_report(user, report_id, await self._store.keep(report_id, days))
+
+    async def delete(self, user: User, report_id: str) -> None:
+        """It is gone at once for everybody. Raises NotFound, and Conflict unless it is over."""
+        report = await self.get(user, report_id)
+        if not await self._store.expire(report_id) and not report.status.final:
+            raise Conflict(f"This report is {report.status}. Cancel it first, then delete it.")
+        self._spool.room.look_again()
+        self._hints.notify(hints.chunks(report_id))
+        self._hints.notify(hints.EXPIRED)
 
 
 def _why_not(report: Report) -> str:

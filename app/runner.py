@@ -9,7 +9,7 @@ from enum import Enum, auto
 
 from app import hints
 from app.database import StateUnavailable
-from app.errors import LeaseLost, RowfallError, SourceInterrupted
+from app.errors import LeaseLost, RowfallError, SourceInterrupted, SpoolFull
 from app.model import Lease, Report, Status
 from app.patience import patiently
 from app.progress import spoken
@@ -77,11 +77,11 @@ class Run:
             return await self._stopped()
         except LeaseLost:
             return None
-        except StateUnavailable as error:
-            # The lease runs out by itself, and the report goes on from its last chunk.
-            log.warning("report %s breaks off for now: %s", self.report.id, error)
-            return None
         except RowfallError as error:
+            if isinstance(error, StateUnavailable) and not isinstance(error, SpoolFull):
+                # The lease runs out by itself, and the report goes on from its last chunk.
+                log.warning("report %s breaks off for now: %s", self.report.id, error)
+                return None
             return Outcome(Status.FAILED, error.code, error.sentence)
         except Exception:
             log.exception("report %s stopped by an error inside Rowfall", self.report.id)
@@ -147,7 +147,7 @@ class Run:
         leases = self._context.leases
         if outcome is not None:
             end = (outcome.status, outcome.code, outcome.sentence)
-            await patiently(lambda: leases.finish(self._lease, *end), self._given_up)
+            await patiently(lambda: leases.finish(self._lease, *end), self._given_up, for_room=True)
             log.info("report %s on %s: %s", self.report.id, self.report.dataset, outcome.status)
         elif self._stop is Stop.SHUTDOWN:
             await leases.release(self._lease)

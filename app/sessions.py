@@ -3,7 +3,7 @@
 import secrets
 from hashlib import sha256
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, or_, select, update
 
 from app.database import Database, now
 from app.schema import session as sessions
@@ -46,7 +46,6 @@ class Sessions:
             account = (await connection.execute(spend)).scalar_one_or_none()
             if account is None:
                 return None
-            await connection.execute(delete(sessions).where(sessions.c.expires_at < now()))
             await connection.execute(
                 insert(sessions).values(
                     id_hash=_hash(key), account=account, created_at=now(), expires_at=now() + self._seconds
@@ -66,6 +65,13 @@ class Sessions:
     async def end(self, key: str) -> None:
         async with self._database.write() as connection:
             await connection.execute(delete(sessions).where(sessions.c.id_hash == _hash(key)))
+
+    async def sweep(self) -> None:
+        """Removes what signs nobody in any more."""
+        spent = or_(tokens.c.expires_at < now(), tokens.c.used_at.is_not(None))
+        async with self._database.write() as connection:
+            await connection.execute(delete(sessions).where(sessions.c.expires_at < now()))
+            await connection.execute(delete(tokens).where(spent))
 
 
 def _hash(secret: str) -> str:

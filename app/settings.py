@@ -60,6 +60,12 @@ class Settings(BaseSettings):
     retention_days: Annotated[
         float, Field(gt=0, description="Days after which a report is deleted, unless its owner keeps it.")
     ] = 30
+    spool_max_bytes: Annotated[
+        int, Field(ge=0, description="Bytes that the rows of all reports may take; 0: no limit.")
+    ] = 0
+    spool_free_bytes: Annotated[
+        int, Field(ge=0, description="Bytes that stay free on the disk of a state file; 0: none.")
+    ] = 268_435_456
     ping_seconds: Annotated[float, Field(gt=0, description="Seconds between pings on a silent stream.")] = 15
     session_days: Annotated[float, Field(gt=0, description="Days until a person has to sign in again.")] = 30
     query: Annotated[

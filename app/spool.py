@@ -12,6 +12,7 @@ from app.database import Database, now
 from app.errors import LeaseLost
 from app.model import Chunk, Extent, Lease
 from app.pages import Page
+from app.room import Room
 from app.schema import HELD, chunk, held, report
 
 # Guards each append; it takes the values of `checkpoint`.
@@ -62,16 +63,18 @@ _LAST_ROW, _ALL = 2**62, 2**31 - 1
 
 
 class Spool:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, room: Room | None = None) -> None:
         self._database = database
+        self.room = room or Room(database)
 
     async def append(self, lease: Lease, chunk: Chunk, cursor: bytes | None, lease_seconds: float) -> bool:
         """Adds the next chunk and renews the lease; True if the report's cancellation was requested.
 
         The checkpoint comes first: it locks the report's row, so a former owner waits here and then finds
-        another epoch. Raises LeaseLost, and writes nothing, unless this is the owner's next chunk.
+        another epoch. Raises LeaseLost, and writes nothing, unless this is the owner's next chunk; SpoolFull.
         """
         size = len(chunk.payload)
+        await self.room.take(size)
         values = checkpoint(lease, chunk.generation, chunk.number, 1, chunk.rows, size, cursor, lease_seconds)
         async with self._database.write() as connection:
             requested: bool | None = (await connection.execute(CHECKPOINT, values)).scalar()

@@ -30,6 +30,7 @@ def environment() -> Environment:
         "rows": progress.rows,
         "spoken": progress.spoken,
         "when": _when,
+        "day": _day,
         "iso": lambda seconds: _moment(seconds).isoformat(),
         "segment": lambda text: quote(text, safe=""),
     }
@@ -48,6 +49,11 @@ def _moment(seconds: float) -> datetime:
 
 def _when(seconds: float) -> str:
     return f"{_moment(seconds):%Y-%m-%d %H:%M} UTC"
+
+
+def _day(seconds: float) -> str:
+    moment = _moment(seconds)
+    return f"{moment.day} {moment:%B %Y}"
 
 
 @cache

@@ -1,27 +1,24 @@
 """The JSON API under /api/v1."""
 
-import base64
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from litestar import Response, Router, get, post
+from litestar import Response, Router, delete, get, post, put
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
-from litestar.params import FromPath, FromQuery, JSONBody
-from litestar.response import Stream
+from litestar.params import FromPath, JSONBody
 
 from app.catalog import Catalog
-from app.codec import decode
 from app.errors import InvalidRequest, TooManyReports
-from app.model import Cell, Cut, Dataset, Report, Status, Undecodable
+from app.model import Dataset, Report, Status
 from app.permissions import User, may_read
 from app.report_store import ReportStore
 from app.reports import Reports
+from app.routes import api_rows
 from app.routes.access import AnyRequest
 from app.routes.problems import too_many
-from app.spool import Spool
 
 _HISTORY = 100
 
@@ -58,6 +55,7 @@ class ReportView:
     created_at: float
     started_at: float | None
     finished_at: float | None
+    expires_at: float | None
     error: str | None
     error_code: str | None
     notes: Sequence[str]
@@ -72,6 +70,10 @@ class ReportRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     columns: list[str] | None = None
     filters: list[dict[str, Any]] | None = None
     sort: str | None = None
+
+
+class Retain(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    keep: bool
 
 
 _CREATED = {201: ResponseSpec(ReportView, generate_examples=False)}
@@ -146,53 +148,22 @@ async def continue_(
     return Response(_report(report), status_code=201)
 
 
-@get("/reports/{report_id:str}/rows")
-async def rows(
+@put("/reports/{report_id:str}/retention")
+async def retain(
     report_id: FromPath[str],
+    data: JSONBody[Retain],
     user: NamedDependency[User],
     reports: NamedDependency[Reports],
-    spool: NamedDependency[Spool],
-    after: FromQuery[int] = 0,
-) -> Stream:
-    """The rows that are in the spool now, from the one after row number `after`: NDJSON, one array a row."""
-    if after < 0:
-        raise InvalidRequest("`after` is the number of a row, 0 or more.")
-    report = await reports.get(user, report_id)
-    return Stream(_rows(spool, report, after), media_type="application/x-ndjson")
+) -> ReportView:
+    """With `keep` the report stays until it is deleted, else for `retention_days` from now."""
+    return _report(await reports.keep(user, report_id, data.keep))
 
 
-async def _rows(spool: Spool, report: Report, after: int) -> AsyncIterator[bytes]:
-    if after >= report.rows:
-        return
-    chunk = await spool.chunk_of_row(report.id, report.generation, after + 1)
-    while chunk is not None:
-        skipped = max(0, after - chunk.first_row + 1)
-        yield b"".join([_line(row) for row in decode(chunk.payload)[skipped:]])
-        following = await spool.read(report.id, report.generation, chunk.number, 1)
-        chunk = following[0] if following and following[0].number <= report.chunks else None
-
-
-def _line(row: tuple[Cell, ...]) -> bytes:
-    return _encoder.encode([_plain(cell) for cell in row]) + b"\n"
-
-
-def _plain(cell: Cell) -> Any:
-    """A cell as JSON has it; what JSON cannot hold is an object that says what it is."""
-    match cell:
-        case bytes():
-            return {"binary": base64.b64encode(cell).decode()}
-        case Cut(value=str() as start):
-            return {"cut": start}
-        case Cut(value=bytes() as start):
-            return {"cut": {"binary": base64.b64encode(start).decode()}}
-        case Undecodable(raw=raw):
-            return {"undecodable": base64.b64encode(raw).decode()}
-        case float() if cell in (float("inf"), float("-inf")):
-            return {"number": str(cell)}
-    return cell
-
-
-_encoder = msgspec.json.Encoder()
+@delete("/reports/{report_id:str}", status_code=204)
+async def remove(
+    report_id: FromPath[str], user: NamedDependency[User], reports: NamedDependency[Reports]
+) -> None:
+    await reports.delete(user, report_id)
 
 
 def _dataset(dataset: Dataset) -> DatasetView:
@@ -215,6 +186,7 @@ def _report(report: Report) -> ReportView:
         created_at=report.created_at,
         started_at=report.started_at,
         finished_at=report.finished_at,
+        expires_at=report.expires_at,
         error=report.error,
         error_code=report.error_code,
         notes=report.notes,
@@ -225,4 +197,9 @@ def _report(report: Report) -> ReportView:
     )
 
 
-handlers = [Router("/api/v1", route_handlers=[datasets, create, index, show, cancel, continue_, rows])]
+handlers = [
+    Router(
+        "/api/v1",
+        route_handlers=[datasets, create, index, show, cancel, continue_, retain, remove, api_rows.rows],
+    )
+]

@@ -3,13 +3,13 @@
 import asyncio
 from typing import Any
 
-from litestar import MediaType, Response, get, post
+from litestar import MediaType, Response, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect, Template
 
 from app import hints
-from app.errors import InvalidRequest, NotFound, TooManyReports
+from app.errors import InvalidRequest, NotFound, RowfallError, TooManyReports
 from app.find import Found
 from app.fragments import Fragments
 from app.hints import Hints
@@ -204,4 +204,44 @@ async def cancel(
     return Redirect("/reports" if listed else f"/reports/{report_id}", status_code=303)
 
 
-handlers = [index, create, show, chunk, style, set_widths, cancel, continue_]
+@delete("/reports/{report_id:str}", include_in_schema=False, status_code=204)
+async def remove(
+    report_id: FromPath[str], user: NamedDependency[User], reports: NamedDependency[Reports]
+) -> Response[None]:
+    await reports.delete(user, report_id)
+    return Response(None, status_code=204, headers={"HX-Redirect": "/reports"})
+
+
+@post("/reports/{report_id:str}/deletion", include_in_schema=False)
+async def remove_by_form(
+    report_id: FromPath[str], user: NamedDependency[User], reports: NamedDependency[Reports]
+) -> Redirect:
+    await reports.delete(user, report_id)
+    return Redirect("/reports", status_code=303)
+
+
+@post("/reports/{report_id:str}/retention", include_in_schema=False)
+async def retain(
+    report_id: FromPath[str],
+    request: AnyRequest,
+    user: NamedDependency[User],
+    reports: NamedDependency[Reports],
+) -> Response[Any]:
+    """Form: `keep` is 1 or 0."""
+    keep = (await request.form()).get("keep")
+    if keep not in ("0", "1"):
+        raise InvalidRequest("`keep` is 1, or 0 for a report that may go after some days.")
+    partial = bool(request.headers.get("hx-request"))
+    try:
+        report = await reports.keep(user, report_id, keep == "1")
+    except RowfallError as error:
+        if not partial:
+            raise
+        context = {"problem": error.sentence}
+        return Template("reports/_retention.html", context=context, status_code=error.status)
+    if partial:
+        return Template("reports/_retention.html", context={"report": report, "problem": None})
+    return Redirect(f"/reports/{report_id}", status_code=303)
+
+
+handlers = [index, create, show, chunk, style, set_widths, cancel, continue_, remove, remove_by_form, retain]

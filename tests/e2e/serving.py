@@ -98,6 +98,9 @@ class Server:
     def post(self, path: str, json: object = None) -> httpx.Response:
         return httpx.post(f"{self.url}{path}", json=json, timeout=60)
 
+    def delete(self, path: str) -> httpx.Response:
+        return httpx.delete(f"{self.url}{path}", timeout=60)
+
     def request(self, dataset: str) -> str:
         """The id of a new report."""
         answer = self.post("/api/v1/reports", {"dataset": dataset})

@@ -114,6 +114,8 @@ def test_nothing_is_shown_that_would_not_work(
     plain.screenshot(caret="initial", path=artefacts / f"no-scripts-{browser_name}.png")
     assert [text.strip() for text in plain.evaluate(_CONTROLS)] == [
         "noise.recordings",
+        "Keep",
+        "Delete",
         "Run again",
         "row",
         "Go",
