@@ -6,6 +6,7 @@ import os
 import secrets
 
 from app import hints
+from app.database import StateUnavailable
 from app.model import Report
 from app.run_context import RunContext
 from app.runner import Run, Stop
@@ -24,11 +25,17 @@ class Worker:
 
     async def serve(self) -> None:
         """Until `stop`: claims whatever is queued or was left by a process that is gone."""
+        away = False
         with self._context.hints.listen(hints.QUEUE) as hint:
             while not self._stopping.is_set():
                 hint.clear()
                 try:
                     await self._claim_all()
+                    away = False
+                except StateUnavailable as error:
+                    if not away:
+                        log.warning("no reports are claimed: %s", error)
+                    away = True
                 except Exception:
                     log.exception("claiming reports failed; trying again")
                 await hint.wait(_POLL_SECONDS)
