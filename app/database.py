@@ -1,4 +1,4 @@
-"""The state database's engines: one code path over SQLite and PostgreSQL.
+"""The state database: one code path over SQLite and PostgreSQL.
 
 A database has a reading and a writing engine. Reads run without a transaction (each statement sees what
 was committed before it), which saves them two or three round trips. Writes are transactions; on SQLite,
@@ -7,8 +7,6 @@ p99 234 ms against 26 ms with five reports running.
 """
 
 import asyncio
-import functools
-import json
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
@@ -18,28 +16,20 @@ from typing import Any, Self
 import asyncpg
 from alembic.util import CommandError
 from filelock import AsyncFileLock, Timeout
-from sqlalchemy import Connection, Double, Table, event, exc, text
+from sqlalchemy import Connection, Double, Table, exc, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement
 
 from app import migrations
+from app.engines import postgresql_engine, sqlite_engine
 from app.errors import RowfallError
 
-_BUSY_SECONDS = 10  # how long a statement waits for another process that writes to the same SQLite file
-_CONNECT_SECONDS = 10
 _MIGRATION_SECONDS = 60
 _MIGRATION_LOCK = 0x526F7766616C6C  # "Rowfall": the key of PostgreSQL's advisory lock
-
-_PRAGMAS = (
-    f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}",
-    "PRAGMA auto_vacuum = INCREMENTAL",  # has an effect only before the first table
-    "PRAGMA synchronous = NORMAL",
-    "PRAGMA foreign_keys = ON",
-)
 
 
 class StateUnavailable(RowfallError):
@@ -91,7 +81,7 @@ class Database:
     @classmethod
     async def _open_sqlite(cls, path: Path) -> Self:
         _create_file(path)
-        database = cls(str(path), _sqlite_engine(path), _sqlite_engine(path, writes=True), asyncio.Lock())
+        database = cls(str(path), sqlite_engine(path), sqlite_engine(path, writes=True), asyncio.Lock())
         lock = AsyncFileLock(f"{path}.migration.lock", mode=0o600, timeout=_MIGRATION_SECONDS)
         async with database._opening(), lock:
             await database._migrate()
@@ -102,7 +92,7 @@ class Database:
 
     @classmethod
     async def _open_postgresql(cls, url: str) -> Self:
-        reader, writer = _postgresql_engine(url, isolation_level="AUTOCOMMIT"), _postgresql_engine(url)
+        reader, writer = postgresql_engine(url, isolation_level="AUTOCOMMIT"), postgresql_engine(url)
         database = cls(_public(url), reader, writer, nullcontext())
         async with database._opening():
             await database._migrate()
@@ -168,52 +158,6 @@ def _create_file(path: Path) -> None:
         ) from error
     except OSError as error:
         raise StateUnavailable(f"The state database {path} cannot be opened: {error.strerror}.") from error
-
-
-# Strict JSON: Python would write NaN, which SQLite keeps and PostgreSQL refuses.
-_strict_json = functools.partial(json.dumps, allow_nan=False)
-
-
-def _sqlite_engine(path: Path, *, writes: bool = False) -> AsyncEngine:
-    # The driver's own transactions are off: the writer begins its own, a reader needs none.
-    url = URL.create("sqlite+aiosqlite", database=str(path))
-    pool: dict[str, Any] = (
-        {"pool_size": 1, "max_overflow": 0} if writes else {"skip_autocommit_rollback": True}
-    )
-    driver = {"isolation_level": None}
-    engine = create_async_engine(url, connect_args=driver, json_serializer=_strict_json, **pool)
-    event.listen(engine.sync_engine, "connect", _set_pragmas)
-    if writes:
-        event.listen(engine.sync_engine, "begin", _begin_immediate)
-        event.listen(engine.sync_engine, "invalidate", _roll_back)
-    return engine
-
-
-def _set_pragmas(connection: Any, record: object) -> None:
-    cursor = connection.cursor()
-    for pragma in _PRAGMAS:
-        cursor.execute(pragma)
-    cursor.close()
-
-
-def _begin_immediate(connection: Connection) -> None:
-    # Takes the write lock at once: a transaction that began as a reader fails, and does not wait, when
-    # another process wrote in between.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _roll_back(connection: Any, record: object, exception: object) -> None:
-    # SQLAlchemy closes the connection of a cancelled task. With a RETURNING not read to its end SQLite would
-    # keep it, and the write lock, until the cursor is collected: then every write fails as busy.
-    connection.rollback()
-
-
-def _postgresql_engine(url: str, **options: Any) -> AsyncEngine:
-    # asyncpg reads the address itself, because it knows libpq's parameters (sslmode, several hosts ...).
-    connect = functools.partial(asyncpg.connect, url, timeout=_CONNECT_SECONDS)
-    return create_async_engine(
-        "postgresql+asyncpg://", async_creator=connect, json_serializer=_strict_json, **options
-    )
 
 
 def _public(url: str) -> str:
