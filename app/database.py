@@ -8,7 +8,7 @@ p99 234 ms against 26 ms with five reports running.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
@@ -25,8 +25,9 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement
 
 from app import migrations
-from app.engines import postgresql_engine, sqlite_engine
+from app.engines import Connect, postgresql_connect, postgresql_engine, sqlite_engine
 from app.errors import RowfallError
+from app.notifications import Send, line
 
 _MIGRATION_SECONDS = 60
 _MIGRATION_LOCK = 0x526F7766616C6C  # "Rowfall": the key of PostgreSQL's advisory lock
@@ -61,10 +62,16 @@ class Database:
     """Opened by `await Database.open(...)`, used by `read()` and `write()`, closed by `close()`."""
 
     def __init__(
-        self, place: str, reader: AsyncEngine, writer: AsyncEngine, turn: AbstractAsyncContextManager[object]
+        self,
+        place: str,
+        reader: AsyncEngine,
+        writer: AsyncEngine,
+        turn: AbstractAsyncContextManager[object],
+        connect: Connect | None = None,
     ) -> None:
         self.place = place  # for people: a path, or an address without its password
         self._reader, self._writer, self._turn = reader, writer, turn
+        self._connect = connect
 
     @classmethod
     async def open(cls, url_or_path: str) -> Self:
@@ -92,8 +99,9 @@ class Database:
 
     @classmethod
     async def _open_postgresql(cls, url: str) -> Self:
-        reader, writer = postgresql_engine(url, isolation_level="AUTOCOMMIT"), postgresql_engine(url)
-        database = cls(_public(url), reader, writer, nullcontext())
+        connect = postgresql_connect(url)
+        reader, writer = postgresql_engine(connect, isolation_level="AUTOCOMMIT"), postgresql_engine(connect)
+        database = cls(_public(url), reader, writer, nullcontext(), connect)
         async with database._opening():
             await database._migrate()
         return database
@@ -142,6 +150,26 @@ class Database:
         with _in_words(self.place):
             async with self._turn, self._writer.begin() as connection:
                 yield connection
+
+    async def data_version(self) -> int:
+        """SQLite: a number that a commit of another process changes, and one of this process does not."""
+        with _in_words(self.place):
+            # Of the connection that writes, for SQLite leaves out the commits of the connection that asks.
+            async with self._turn, self._writer.connect() as connection:
+                driver = (await connection.get_raw_connection()).driver_connection
+                assert driver is not None
+                ((version,),) = await driver.execute_fetchall("PRAGMA data_version")
+        return int(version)
+
+    @asynccontextmanager
+    async def notifications(
+        self, heard: Callable[[str], None], lost: Callable[[], None]
+    ) -> AsyncIterator[Send]:
+        """PostgreSQL: the line to the other processes, as `notifications.line` describes it."""
+        assert self._connect is not None
+        with _in_words(self.place):
+            async with line(self._connect, heard, lost) as send:
+                yield send
 
     async def close(self) -> None:
         await self._reader.dispose()
