@@ -12,7 +12,7 @@ Send = Callable[[Collection[str]], Awaitable[None]]
 _ANSWER_SECONDS = 5
 _CLOSE_SECONDS = 0.5
 # A channel belongs to the whole database, in which several schemas may hold a state each.
-_CHANNEL = "SELECT 'rowfall_' || oid FROM pg_namespace WHERE nspname = current_schema()"
+_CHANNEL = "SELECT 'rowfall_' || oid, pg_backend_pid() FROM pg_namespace WHERE nspname = current_schema()"
 _NOTIFY = "SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload"
 
 
@@ -40,14 +40,13 @@ async def line(
 
 
 async def _listen(connection: asyncpg.Connection, heard: Callable[[str], None]) -> str:
-    own = connection.get_server_pid()
+    # A notification is a commit, and would wait for the disk; it may be lost.
+    await connection.execute("SET synchronous_commit = off")
+    channel, own = await connection.fetchrow(_CHANNEL)
 
     def receive(_: object, pid: int, channel: str, payload: str) -> None:
         if pid != own:
             heard(payload)
 
-    # A notification is a commit, and would wait for the disk; it may be lost.
-    await connection.execute("SET synchronous_commit = off")
-    channel: str = await connection.fetchval(_CHANNEL)
     await connection.add_listener(channel, receive)
-    return channel
+    return str(channel)

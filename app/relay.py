@@ -16,7 +16,7 @@ from app.hints import Hint, Hints
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.1  # SQLite
-_CALM_SECONDS = 1.0  # SQLite: between hints to those who write when they are woken
+_CALM_SECONDS = 1.0  # SQLite: between hints to those who write when woken
 _TEST_SECONDS = 10  # PostgreSQL: a line that is silent may be dead
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds before another try
 _LAST_SECONDS = 1.0  # for the last hints of a server that stops
@@ -86,22 +86,21 @@ class Relay:
         self._tell_regained()
         owed, told_at = False, now()
         while not self._stopping.is_set():
-            await self._pause(_LOOK_SECONDS)
+            await asyncio.sleep(_LOOK_SECONDS)
             if self._hints.topics() <= {hints.QUEUE}:  # of which a worker looks once a second anyway
                 continue
             version = await self._database.data_version()
-            changed, seen = version != seen, version
-            owed = owed or changed
+            if version != seen:
+                seen, owed = version, True
+                self._wake(viewers=True)
             if owed and now() - told_at >= _CALM_SECONDS:
-                self._hints.notify_all()
                 owed, told_at = False, now()
-            elif changed:
-                self._wake_viewers()
+                self._wake(viewers=False)
 
-    def _wake_viewers(self) -> None:
-        """They only read. Workers and runners write, so two servers would wake each other without end."""
+    def _wake(self, *, viewers: bool) -> None:
+        """Viewers only read. Workers and runners write, so two servers would wake each other without end."""
         for topic in self._hints.topics():
-            if topic.startswith(hints.CHUNKS):
+            if topic.startswith(hints.CHUNKS) is viewers:
                 self._hints.notify_here(topic)
 
     def _tell_lost(self, error: Exception) -> None:

@@ -12,7 +12,7 @@ from app.runner import Run, Stop
 
 log = logging.getLogger(__name__)
 
-_POLL_SECONDS = 1.0  # hints come at once; this finds the reports of other processes
+_POLL_SECONDS = 1.0  # hints come at once; this finds what a lost one would have told
 
 
 class Worker:
