@@ -7,6 +7,7 @@ import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pytest
@@ -178,7 +179,11 @@ async def test_a_topic_to_which_nobody_listens_is_forgotten_at_once(nodes: Nodes
 async def test_the_last_hints_of_a_server_that_stops_arrive(nodes: Nodes) -> None:
     one, two = nodes
     with two.hints.listen(VIEWED), two.hints.listen(hints.QUEUE) as hint:
-        await one.tell(hints.QUEUE)
+        await one.tell(VIEWED)
+        # PostgreSQL: until that is on its way, so that the next one has to wait.
+        while one.relay._topics:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        one.hints.notify(hints.QUEUE)
         await one.stop()
         await hears(hint)
     assert one.hints.forward is None
@@ -275,6 +280,35 @@ async def refused(url: str) -> AsyncIterator[None]:
         await server.close()
 
 
+@asynccontextmanager
+async def _passing(url: str) -> AsyncIterator[tuple[str, list[asyncio.Task[None]]]]:
+    """An address that leads to the server by a proxy, and the proxy's tasks, which may be cancelled."""
+    directory = parse_qs(urlsplit(url).query)["host"][0]
+    pumps, writers = list[asyncio.Task[None]](), list[asyncio.StreamWriter]()
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_unix_connection(f"{directory}/.s.PGSQL.5432")
+        writers.extend((writer, far_writer))
+        for source, target in ((reader, far_writer), (far_reader, writer)):
+            pumps.append(asyncio.create_task(pump(source, target)))
+
+    proxy = await asyncio.start_server(accept, "127.0.0.1", 0)
+    address = f"postgresql://postgres@127.0.0.1:{proxy.sockets[0].getsockname()[1]}/postgres"
+    try:
+        yield f"{address}?{urlsplit(url).query.partition('&')[2]}&sslmode=disable", pumps
+    finally:
+        proxy.close()
+        for each in pumps:
+            each.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+        for writer in writers:
+            writer.close()
+
+
 def _counting(node: Node, connect: Connect) -> list[None]:
     """Connects the node by `connect` from now on; an element for each time."""
     tries = list[None]()
@@ -289,14 +323,38 @@ def _counting(node: Node, connect: Connect) -> list[None]:
 
 @on_postgresql
 async def test_after_a_lost_line_everyone_is_woken_and_hints_cross_again(
-    nodes: Nodes, state_url: str
+    join: Join, state_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, two = nodes
+    monkeypatch.setattr("app.relay._TEST_SECONDS", 2 * PATIENCE)  # so it is noticed without a test
+    one, two = await join(), await join()
+    await meet(one, two)
     with one.hints.listen("chunks:quiet") as first, two.hints.listen("chunks:quiet") as second:
         assert await _lose_lines(state_url) == 2
         await hears(first)
         await hears(second)
         await meet(one, two)
+
+
+@on_postgresql
+async def test_a_line_that_falls_silent_is_noticed_and_replaced(
+    nodes: Nodes, state_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.relay._TEST_SECONDS", 0.1)
+    monkeypatch.setattr("app.notifications._ANSWER_SECONDS", 2)
+    one, two = nodes
+    async with _passing(state_url) as (address, passing):
+        tries = _counting(one, postgresql_connect(address))
+        await _lose_lines(state_url)
+        await until(lambda: len(tries) >= 1)
+        await meet(one, two)
+        before = len(tries)
+        with one.hints.listen("chunks:quiet") as hint:
+            for pump in passing:  # as when a host is gone without a word: no end, no error
+                pump.cancel()
+            await hears(hint)
+        assert len(tries) > before
+        await meet(one, two)
+        await one.stop()
 
 
 @on_postgresql
