@@ -8,15 +8,12 @@ p99 234 ms against 26 ms with five reports running.
 
 import asyncio
 import os
-import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
-import asyncpg
-from alembic.util import CommandError
-from filelock import AsyncFileLock, Timeout
+from filelock import AsyncFileLock
 from sqlalchemy import Connection, Double, Table, exc, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
@@ -26,21 +23,13 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement
 
 from app import migrations
-from app.engines import postgresql_engine, sqlite_engine
-from app.errors import RowfallError, SpoolFull
+from app.engines import Connect, postgresql_connect, postgresql_engine, sqlite_engine
+from app.errors import StateUnavailable
+from app.notifications import Send, line
+from app.state_errors import in_words
 
 _MIGRATION_SECONDS = 60
 _MIGRATION_LOCK = 0x526F7766616C6C  # "Rowfall": the key of PostgreSQL's advisory lock
-
-
-class StateUnavailable(RowfallError):
-    """Rowfall's own database is not there, may not be used, or does not answer."""
-
-    status, title, code = 503, "The state database cannot be used", "state"
-
-
-class StateFull(SpoolFull, StateUnavailable):
-    """There is no room for what should be written; everything can still be read."""
 
 
 class now(FunctionElement[float]):  # noqa: N801 - it reads as the SQL function it is
@@ -66,10 +55,16 @@ class Database:
     """Opened by `await Database.open(...)`, used by `read()` and `write()`, closed by `close()`."""
 
     def __init__(
-        self, place: str, reader: AsyncEngine, writer: AsyncEngine, turn: AbstractAsyncContextManager[object]
+        self,
+        place: str,
+        reader: AsyncEngine,
+        writer: AsyncEngine,
+        turn: AbstractAsyncContextManager[object],
+        connect: Connect | None = None,
     ) -> None:
         self.place = place  # for people: a path, or an address without its password
         self._reader, self._writer, self._turn = reader, writer, turn
+        self._connect = connect
 
     @classmethod
     async def open(cls, url_or_path: str) -> Self:
@@ -97,8 +92,9 @@ class Database:
 
     @classmethod
     async def _open_postgresql(cls, url: str) -> Self:
-        reader, writer = postgresql_engine(url, isolation_level="AUTOCOMMIT"), postgresql_engine(url)
-        database = cls(_public(url), reader, writer, nullcontext())
+        connect = postgresql_connect(url)
+        reader, writer = postgresql_engine(connect, isolation_level="AUTOCOMMIT"), postgresql_engine(connect)
+        database = cls(_public(url), reader, writer, nullcontext(), connect)
         async with database._opening():
             await database._migrate()
         return database
@@ -106,7 +102,7 @@ class Database:
     @asynccontextmanager
     async def _opening(self) -> AsyncIterator[None]:
         try:
-            with _in_words(self.place, mistakes=()):
+            with in_words(self.place, mistakes=()):
                 yield
         except BaseException:
             await self.close()
@@ -137,14 +133,14 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A connection for SELECTs; two of them may see different states."""
-        with _in_words(self.place):
+        with in_words(self.place):
             async with self._reader.connect() as connection:
                 yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """A transaction: committed at the end, rolled back by an exception."""
-        with _in_words(self.place):
+        with in_words(self.place):
             async with self._turn, self._writer.begin() as connection:
                 yield connection
 
@@ -155,7 +151,7 @@ class Database:
         """
         if self.dialect != "sqlite":
             return 0
-        with _in_words(self.place):
+        with in_words(self.place):
             async with self._turn, self._writer.connect() as connection:
                 driver: Any = (await connection.get_raw_connection()).driver_connection
                 ((unused,),) = await driver.execute_fetchall("PRAGMA freelist_count")
@@ -168,6 +164,26 @@ class Database:
         if self.dialect == "sqlite":
             async with self.read() as connection:
                 await connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+
+    async def data_version(self) -> int:
+        """SQLite: a number that a commit of another process changes, and one of this process does not."""
+        with in_words(self.place):
+            # Of the connection that writes, for SQLite leaves out the commits of the connection that asks.
+            async with self._turn, self._writer.connect() as connection:
+                driver = (await connection.get_raw_connection()).driver_connection
+                assert driver is not None
+                ((version,),) = await driver.execute_fetchall("PRAGMA data_version")
+        return int(version)
+
+    @asynccontextmanager
+    async def notifications(
+        self, heard: Callable[[str], None], lost: Callable[[], None]
+    ) -> AsyncIterator[Send]:
+        """PostgreSQL: the line to the other processes, as `notifications.line` describes it."""
+        assert self._connect is not None
+        with in_words(self.place):
+            async with line(self._connect, heard, lost) as send:
+                yield send
 
     async def close(self) -> None:
         await self._reader.dispose()
@@ -192,43 +208,3 @@ def _public(url: str) -> str:
     except (exc.ArgumentError, ValueError) as error:
         raise StateUnavailable("The address of the state database cannot be understood.") from error
     return f"postgresql://{parsed.host or ''}/{parsed.database or ''}"
-
-
-# Of a statement, so they keep their traceback; but when migrating, a missing permission is one of them.
-_MISTAKES = (exc.IntegrityError, exc.ProgrammingError, exc.DataError)
-_DRIVER_ERRORS = (
-    exc.DBAPIError,
-    exc.TimeoutError,
-    sqlite3.Error,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    OSError,
-)
-_FULL = {"SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"}
-_PG_FULL = "53100"
-
-
-@contextmanager
-def _in_words(place: str, mistakes: tuple[type[Exception], ...] = _MISTAKES) -> Iterator[None]:
-    try:
-        yield
-    except mistakes:
-        raise
-    except Timeout as error:
-        raise StateUnavailable(f"Another process is still preparing the state database {place}.") from error
-    except CommandError as error:
-        raise StateUnavailable(f"A newer version of Rowfall wrote the state database {place}.") from error
-    except _DRIVER_ERRORS as error:
-        cause = error.orig if isinstance(error, exc.DBAPIError) else error
-        if _says_full(cause):
-            raise StateFull(
-                f"The disk of the state database {place} is full. Make some room on it; then reports can be "
-                "asked for, and deleted, again."
-            ) from error
-        lines = str(cause).splitlines()
-        reason = lines[0].rstrip(".") if lines else "it does not answer"
-        raise StateUnavailable(f"The state database {place} cannot be used: {reason}.") from error
-
-
-def _says_full(cause: object) -> bool:
-    return getattr(cause, "sqlite_errorname", "") in _FULL or getattr(cause, "sqlstate", "") == _PG_FULL

@@ -2,6 +2,7 @@
 
 import functools
 import json
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import asyncpg
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+Connect = Callable[[], Awaitable[asyncpg.Connection]]
 
 _BUSY_SECONDS = 10  # how long a statement waits for another process that writes to the same SQLite file
 _CONNECT_SECONDS = 10
@@ -63,9 +66,12 @@ def _roll_back(connection: Any, record: object, exception: object) -> None:
     connection.rollback()
 
 
-def postgresql_engine(url: str, **options: Any) -> AsyncEngine:
-    # asyncpg reads the address itself, because it knows libpq's parameters (sslmode, several hosts ...).
-    connect = functools.partial(asyncpg.connect, url, timeout=_CONNECT_SECONDS)
+def postgresql_engine(connect: Connect, **options: Any) -> AsyncEngine:
     return create_async_engine(
         "postgresql+asyncpg://", async_creator=connect, json_serializer=_strict_json, **options
     )
+
+
+def postgresql_connect(url: str) -> Connect:
+    # asyncpg reads the address itself, because it knows libpq's parameters (sslmode, several hosts ...).
+    return functools.partial(asyncpg.connect, url, timeout=_CONNECT_SECONDS)

@@ -49,6 +49,16 @@ class SpoolFull(RowfallError):
     status, title, code = 507, "No room left", "spool-full"
 
 
+class StateUnavailable(RowfallError):
+    """Rowfall's own database is not there, may not be used, or does not answer."""
+
+    status, title, code = 503, "The state database cannot be used", "state"
+
+
+class StateFull(SpoolFull, StateUnavailable):
+    """There is no room for what should be written; everything can still be read."""
+
+
 class SourceError(RowfallError):
     """The database that holds the people's data could not be read."""
 

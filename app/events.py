@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from itertools import takewhile
 
 from app import hints
-from app.database import StateUnavailable
+from app.errors import StateUnavailable
 from app.fragments import Fragments
 from app.hints import Hints
 from app.model import Chunk, Extent, Report
@@ -14,7 +14,7 @@ from app.report_store import ReportStore
 from app.spool import Spool
 from app.sse import END, PING, Position, message
 
-_POLL_SECONDS = 1.0  # hints come at once; this finds what another process wrote
+_POLL_SECONDS = 1.0  # hints come at once; this finds what a lost one would have told
 _READ_CHUNKS = 2  # read at once for a viewer that is behind; a slow one holds what it did not take yet
 _PLACEHOLDERS = 50  # told at once to such a viewer
 _FRESH_SECONDS = 0.25  # a message's progress is younger, however long the viewer took for the one before

@@ -2,16 +2,17 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 QUEUE = "queue"  # a report was queued
 EXPIRED = "expired"  # a report was deleted, and its rows are to be removed
+CHUNKS = "chunks:"  # begins each topic that viewers listen to
 
 
 def chunks(report_id: str) -> str:
     """Topic: the report has a new chunk, total or status."""
-    return f"chunks:{report_id}"
+    return CHUNKS + report_id
 
 
 def cancellation(report_id: str) -> str:
@@ -41,19 +42,30 @@ class Hint:
 
 
 class Hints:
-    """The hints within one process."""
+    """The hints within one process. `forward` takes those that this process gives to the other ones."""
 
     def __init__(self) -> None:
         self._listeners: defaultdict[str, set[Hint]] = defaultdict(set)
+        self.forward: Callable[[str], None] | None = None
 
     def notify(self, topic: str) -> None:
+        """Wakes who listens to the topic, in whatever process."""
+        self.notify_here(topic)
+        if self.forward is not None:
+            self.forward(topic)
+
+    def notify_here(self, topic: str) -> None:
         for hint in self._listeners.get(topic, ()):
             hint.set()
 
     def notify_all(self) -> None:
-        """Wakes everyone: the server is stopping."""
-        for topic in list(self._listeners):
-            self.notify(topic)
+        """Wakes everyone in this process: it is stopping, or missed hints."""
+        for topic in self.topics():
+            self.notify_here(topic)
+
+    def topics(self) -> set[str]:
+        """What somebody in this process listens to."""
+        return set(self._listeners)
 
     @contextmanager
     def listen(self, topic: str) -> Iterator[Hint]:

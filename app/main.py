@@ -24,6 +24,7 @@ from app.fragments import Fragments
 from app.hints import Hints
 from app.leases import Leases
 from app.pages import Pages
+from app.relay import Relay
 from app.report_store import ReportStore
 from app.reports import Reports
 from app.retention import Retention
@@ -90,6 +91,8 @@ async def running(settings: Settings, sources: Sequence[Source]) -> AsyncIterato
         with _only_server(database) as only:
             if only:
                 await leases.release_all()  # reports of a server that was killed go on at once
+            relay = Relay(database, parts.wake)
+            relaying = asyncio.create_task(relay.serve(), name="relay")
             serving = asyncio.create_task(worker.serve(), name="worker")
             sweeping = asyncio.create_task(retention.serve(), name="retention")
             try:
@@ -99,6 +102,8 @@ async def running(settings: Settings, sources: Sequence[Source]) -> AsyncIterato
                 retention.stop()
                 await worker.stop()
                 await asyncio.gather(serving, sweeping)
+                relay.stop()  # last, for it tells the other servers which reports are free now
+                await relaying
     finally:
         await database.close()
 

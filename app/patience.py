@@ -1,13 +1,12 @@
-"""Waiting for a database that is away for a while, as long as nobody asks to stop."""
+"""Writing to a state database that may be away for a while: restarted, or locked by a backup."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from app.database import StateUnavailable
-from app.errors import SourceInterrupted, SpoolFull
+from app.errors import SpoolFull, StateUnavailable
+from app.waiting import pause
 
 T = TypeVar("T")
 
@@ -33,23 +32,3 @@ async def patiently(work: Callable[[], Awaitable[T]], stopped: asyncio.Event, *,
                 log.warning("waiting for the state database: %s", error)
             told = True
         await pause(_RETRY_SECONDS, stopped)
-
-
-async def pause(seconds: float, stopped: asyncio.Event) -> None:
-    """Waits so long, or until `stopped`."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await stopped.wait()
-
-
-async def unless_stopped(work: Coroutine[object, object, T], stopped: asyncio.Event) -> T:
-    """The outcome of `work`, which is cancelled once `stopped`: then raises SourceInterrupted."""
-    task, stop = asyncio.create_task(work), asyncio.create_task(stopped.wait())
-    try:
-        await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        stop.cancel()
-        task.cancel()  # of no effect if it is done
-    with suppress(asyncio.CancelledError):
-        return await task
-    raise SourceInterrupted("Reading was stopped.")

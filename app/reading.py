@@ -14,10 +14,11 @@ from app import hints, layout, notes
 from app.codec import decode
 from app.errors import LeaseLost, RowfallError, SourceChanged, SourceInterrupted, SourceUnreachable
 from app.model import Batch, Chunk, Dataset, Lease, Report
-from app.patience import patiently, pause, unless_stopped
+from app.patience import patiently
 from app.run_context import RunContext
 from app.source import Reader
 from app.takeover import GONE
+from app.waiting import pause, unless_stopped
 
 T = TypeVar("T")
 

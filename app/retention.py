@@ -13,7 +13,8 @@ from functools import partial
 from sqlalchemy import and_, bindparam, delete, func, select
 
 from app import hints
-from app.database import Database, StateUnavailable, now
+from app.database import Database, now
+from app.errors import StateUnavailable
 from app.hints import Hints
 from app.report_row import FINAL
 from app.schema import chunk, report

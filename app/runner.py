@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from app import hints
-from app.database import StateUnavailable
-from app.errors import LeaseLost, RowfallError, SourceInterrupted, SpoolFull
+from app.errors import LeaseLost, RowfallError, SourceInterrupted, SpoolFull, StateUnavailable
 from app.model import Lease, Report, Status
 from app.patience import patiently
 from app.progress import spoken

@@ -6,14 +6,14 @@ import os
 import secrets
 
 from app import hints
-from app.database import StateUnavailable
+from app.errors import StateUnavailable
 from app.model import Report
 from app.run_context import RunContext
 from app.runner import Run, Stop
 
 log = logging.getLogger(__name__)
 
-_POLL_SECONDS = 1.0  # hints come at once; this finds the reports of other processes
+_POLL_SECONDS = 1.0  # hints come at once; this finds what a lost one would have told
 
 
 class Worker:

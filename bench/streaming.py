@@ -29,10 +29,13 @@ class Server:
 
 
 @contextmanager
-def server(path: Path, program: Sequence[str] = _PRODUCT, **settings: str) -> Iterator[Server]:
-    """A server of one file, with a state of its own; `program` may be another one that takes its commands."""
-    with tempfile.TemporaryDirectory() as state:
-        flags = ["--auth", "none", "--port", "0", "--state", f"{state}/state.db"]
+def server(
+    path: Path, program: Sequence[str] = _PRODUCT, state: str | None = None, **settings: str
+) -> Iterator[Server]:
+    """A server of one file, by default with a state of its own; `program` may be another one that takes its
+    commands."""
+    with tempfile.TemporaryDirectory() as folder:
+        flags = ["--auth", "none", "--port", "0", "--state", state or f"{folder}/state.db"]
         process = subprocess.Popen(
             [sys.executable, *program, "serve", str(path), *flags],
             stdout=subprocess.PIPE,

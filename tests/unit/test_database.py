@@ -12,7 +12,8 @@ import asyncpg
 import pytest
 from sqlalchemy import func, insert, select, text
 
-from app.database import Database, StateUnavailable, now
+from app.database import Database, now
+from app.errors import StateUnavailable
 from app.migrations import VERSION_TABLE
 from app.schema import session
 
@@ -152,6 +153,29 @@ async def test_a_sqlite_write_waits_for_another_process(tmp_path: Path) -> None:
     other.close()
     assert await _sessions(database) == 1
     await database.close()
+
+
+async def test_sqlite_tells_what_other_processes_wrote_and_leaves_out_its_own_writes(tmp_path: Path) -> None:
+    path = str(tmp_path / "state.db")
+    one, two = await Database.open(path), await Database.open(path)
+
+    async def write(database: Database, id_hash: str | None) -> None:
+        async with database.write() as connection:
+            if id_hash:
+                await connection.execute(insert(session), _session(id_hash))
+
+    before = await one.data_version()
+    await write(one, "1")
+    await write(two, None)  # a transaction that writes nothing, as a worker's that finds no report
+    assert await one.data_version() == before
+    await write(two, "2")
+    after = await one.data_version()
+    assert after != before
+    await write(two, "3")
+    await write(one, "4")
+    assert await one.data_version() != after
+    await one.close()
+    await two.close()
 
 
 async def test_a_missing_directory_is_told(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from sqlalchemy import delete
 
 from app import hints
 from app.codec import ChunkEncoder
-from app.database import Database, StateUnavailable
+from app.database import Database
+from app.errors import StateUnavailable
 from app.events import Events
 from app.fragments import Fragments
 from app.hints import Hints

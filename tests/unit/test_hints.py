@@ -78,3 +78,23 @@ async def test_all_topics_are_woken_at_once_when_the_server_stops() -> None:
 
 def test_the_topics_of_a_report_differ() -> None:
     assert len({hints.QUEUE, hints.chunks("a"), hints.chunks("b"), hints.cancellation("a")}) == 4
+
+
+def test_a_hint_is_forwarded_unless_it_is_for_this_process_only() -> None:
+    wake, forwarded = Hints(), list[str]()
+    wake.forward = forwarded.append
+    with wake.listen("a"):
+        wake.notify_here("a")
+        wake.notify_all()
+        assert forwarded == []
+        wake.notify("a")
+        wake.notify("nobody here listens")
+    assert forwarded == ["a", "nobody here listens"]
+
+
+def test_the_topics_are_those_that_somebody_listens_to() -> None:
+    wake = Hints()
+    with wake.listen("a"), wake.listen("b"):
+        wake.notify("c")
+        assert wake.topics() == {"a", "b"}
+    assert wake.topics() == set()

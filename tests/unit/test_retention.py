@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import ColumnElement, Table, func, insert, select, update
 
 from app import hints
-from app.database import Database, StateUnavailable, now
+from app.database import Database, now
+from app.errors import StateUnavailable
 from app.hints import Hints
 from app.leases import Leases
 from app.model import Chunk, Lease, Spec, Status

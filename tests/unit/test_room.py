@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from app import room as rooms
-from app.database import Database, StateFull, StateUnavailable
-from app.errors import SpoolFull
+from app.database import Database
+from app.errors import SpoolFull, StateFull, StateUnavailable
 from app.leases import Leases
 from app.model import Chunk, Lease, Spec, Status
 from app.patience import patiently

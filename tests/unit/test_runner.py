@@ -11,8 +11,8 @@ import pytest
 from runs import EVERYTHING, House, Numbers, numbers, within
 
 from app import hints
-from app.database import Database, StateUnavailable
-from app.errors import SourceQueryFailed
+from app.database import Database
+from app.errors import SourceQueryFailed, StateUnavailable
 from app.leases import Leases
 from app.model import Chunk, Lease, Row, Status
 from app.runner import Run, Stop

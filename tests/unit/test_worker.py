@@ -13,7 +13,8 @@ import pytest
 from app import hints
 from app.catalog import Catalog
 from app.codec import decode
-from app.database import Database, StateUnavailable
+from app.database import Database
+from app.errors import StateUnavailable
 from app.hints import Hints
 from app.leases import Leases
 from app.model import Report, Status
