@@ -3,10 +3,14 @@
 import re
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from playwright.sync_api import Page, expect
 from report_page import generate, press_generate, wait_for_first_rows, wait_for_status
 from serving import Server
 from watching import Complaints
+
+# The server does this, whoever looks.
+pytestmark = pytest.mark.only_browser("chromium")
 
 
 def test_the_sixth_report_is_refused_with_the_five_and_a_stop_beside_each(

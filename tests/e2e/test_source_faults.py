@@ -9,6 +9,9 @@ from report_page import all_rows, assert_same, generate, wait_for_first_rows, wa
 from serving import Serve, Server
 from tables import create, locked, paced_table
 
+# The server does this, whoever looks.
+pytestmark = pytest.mark.only_browser("chromium")
+
 ROWS = 12_000
 
 
