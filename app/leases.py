@@ -4,6 +4,7 @@ Every statement is guarded by the lease's epoch: a former owner finds no row and
 needs a lock. Only the database's clock is asked.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -25,7 +26,12 @@ _lease_end = now() + bindparam("lease_seconds", type_=Double)
 
 _OLDEST_WAITING = (
     select(report.c.id)
-    .where(ACTIVE, or_(report.c.status == Status.QUEUED, _expired), report.c.attempts < _ATTEMPTS)
+    .where(
+        ACTIVE,
+        or_(report.c.status == Status.QUEUED, _expired),
+        report.c.attempts < _ATTEMPTS,
+        report.c.id.not_in(bindparam("mine", expanding=True)),
+    )
     .order_by(report.c.created_at, report.c.id)
     .limit(1)
     # PostgreSQL: two nodes that ask at once take different reports. SQLite has one writer anyway.
@@ -91,10 +97,15 @@ class Leases:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def claim(self, node: str, lease_seconds: float) -> Report | None:
-        """The oldest report that waits or whose owner went silent, now leased to `node`."""
+    async def claim(self, node: str, lease_seconds: float, mine: Sequence[str] = ()) -> Report | None:
+        """The oldest report that waits or whose owner went silent, now leased to `node`.
+
+        `mine` are those that the node runs already: if the state database was away for longer than a lease,
+        their runs renew it themselves.
+        """
+        values = {"node": node, "lease_seconds": lease_seconds, "mine": [*mine]}
         async with self._database.write() as connection:
-            row = (await connection.execute(_CLAIM, {"node": node, "lease_seconds": lease_seconds})).first()
+            row = (await connection.execute(_CLAIM, values)).first()
         return report_of(row) if row else None
 
     async def fail_abandoned(self) -> list[str]:

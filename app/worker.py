@@ -58,7 +58,8 @@ class Worker:
         for report_id in await leases.fail_abandoned():
             log.warning("report %s failed: its process died each time", report_id)
         while len(self._runs) < settings.running_reports and not self._stopping.is_set():
-            report = await leases.claim(self._node, settings.lease_seconds)
+            mine = [run.report.id for run in self._runs.values()]
+            report = await leases.claim(self._node, settings.lease_seconds, mine)
             if report is None:
                 return
             self._start(report)

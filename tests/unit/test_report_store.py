@@ -262,6 +262,14 @@ async def test_a_release_after_a_chunk_does_not_allow_a_fifth_attempt(
     assert (await _get(store, lease.report)).attempts == 0
 
 
+async def test_a_node_does_not_claim_what_it_runs_itself(leases: Leases, start: Start) -> None:
+    lease = await start(-1)
+    assert await leases.claim("node-1", 8, [lease.report]) is None
+    assert await leases.heartbeat(lease, 8) is False  # it still is the owner
+    claimed = await leases.claim("node-2", 8)
+    assert claimed is None
+
+
 async def test_a_server_that_is_alone_frees_all_leases(leases: Leases, start: Start, ask: Ask) -> None:
     left = [await start(8), await start(8)]
     await ask()

@@ -3,7 +3,7 @@ import logging
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
@@ -177,8 +177,8 @@ async def test_a_report_that_was_claimed_while_the_worker_stopped_is_left_for_th
     class Slow(Leases):
         claiming, go = asyncio.Event(), asyncio.Event()
 
-        async def claim(self, node: str, lease_seconds: float) -> Report | None:
-            report = await super().claim(node, lease_seconds)
+        async def claim(self, node: str, lease_seconds: float, mine: Sequence[str] = ()) -> Report | None:
+            report = await super().claim(node, lease_seconds, mine)
             if report is not None:
                 self.claiming.set()
                 await self.go.wait()
@@ -248,11 +248,11 @@ async def test_a_report_that_kills_its_process_each_time_is_given_up(
 class _Unreachable(Leases):
     refusals = 2
 
-    async def claim(self, node: str, lease_seconds: float) -> Report | None:
+    async def claim(self, node: str, lease_seconds: float, mine: Sequence[str] = ()) -> Report | None:
         if self.refusals:
             self.refusals -= 1
             raise StateUnavailable("The state database does not answer.")
-        return await super().claim(node, lease_seconds)
+        return await super().claim(node, lease_seconds, mine)
 
 
 async def test_a_state_database_that_comes_back_is_asked_again(
@@ -286,9 +286,9 @@ async def test_an_idle_worker_waits_and_asks_about_once_a_second(node: Make, dat
     class Counting(Leases):
         claims = 0
 
-        async def claim(self, node: str, lease_seconds: float) -> Report | None:
+        async def claim(self, node: str, lease_seconds: float, mine: Sequence[str] = ()) -> Report | None:
             self.claims += 1
-            return await super().claim(node, lease_seconds)
+            return await super().claim(node, lease_seconds, mine)
 
     one = node()
     leases = Counting(database)
