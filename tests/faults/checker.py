@@ -1,10 +1,11 @@
-"""Replays every spool against its source: *each saved report is a gap-free, duplicate-free prefix of one ordered
-read*, and its row in the state database says the same as its chunks.
+"""Replays every spool against its source: *every saved report is a gap-free, duplicate-free prefix of one
+ordered read*, and its row in the state database says the same as its chunks.
 
 Of Rowfall's code only the codec is used. The sources are read by plain SQL, and must stand as they stood
 while the reports ran.
 """
 
+import itertools
 import sqlite3
 import time
 from collections import Counter
@@ -133,6 +134,7 @@ _FINAL_RULES: _Rules = {
     "a final report has no slot": lambda r: r["slot"] is None,
     "a final report has finished": lambda r: r["finished_at"] is not None,
     "a final report has no lease": lambda r: r["lease_owner"] is None and r["lease_until"] == 0,
+    "a final report has no trouble any more": lambda r: r["trouble"] is None,
     "a done report has its total": lambda r: (
         r["status"] != "done" or (r["total"] == r["rows"] and r["total_kind"] == "exact")
     ),
@@ -142,7 +144,7 @@ _FINAL_RULES: _Rules = {
 def _ascending(times: Sequence[float | None]) -> bool:
     known = [each for each in times if each is not None]
     # SQLite's clock counts in milliseconds, and a day's fraction loses a little of them.
-    return all(later - earlier > -0.01 for earlier, later in zip(known, known[1:], strict=False))
+    return all(later - earlier > -0.01 for earlier, later in itertools.pairwise(known))
 
 
 # Its chunks
@@ -154,10 +156,8 @@ def _of_chunks(report: Record, chunks: Sequence[Record], original: Original) -> 
     chunks = [chunk for chunk in chunks if chunk["generation"] == report["generation"]]
     if (numbers := [chunk["number"] for chunk in chunks]) != list(range(1, report["next_chunk"])):
         yield f"next_chunk is {report['next_chunk']} and the chunks are {numbers}"
-    if original.keyed and report["generation"] != 1:
-        yield f"a source with a key was read again: generation {report['generation']}"
-    if original.keyed != (report["cursor"] is not None) and chunks:
-        yield "a cursor is kept for a source with a key, and only for such"
+    if chunks:
+        yield from _of_key(report, original)
     if (size := sum(len(chunk["payload"]) for chunk in chunks)) != report["bytes"]:
         yield f"bytes is {report['bytes']}, and its payloads have {size}"
     rows: list[Row] = []
@@ -169,6 +169,13 @@ def _of_chunks(report: Record, chunks: Sequence[Record], original: Original) -> 
             yield f"chunk {chunk['number']} holds {len(decoded)} rows and says {chunk['rows']}"
         rows += decoded
     yield from _of_rows(report, rows, original)
+
+
+def _of_key(report: Record, original: Original) -> Iterator[str]:
+    if original.keyed and report["generation"] != 1:
+        yield f"a source with a key was read again: generation {report['generation']}"
+    if original.keyed != (report["cursor"] is not None):
+        yield "a cursor is kept for a source with a key, and only for such"
 
 
 def _of_rows(report: Record, rows: Sequence[Row], original: Original) -> Iterator[str]:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 # The test files share a few modules that lie beside them, and two of tests/e2e.
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "e2e")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "e2e"))
+sys.path.insert(0, str(Path(__file__).parent))
 
 from cluster import Cluster, Start
 from postgresql import PostgreSQL

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own that can be shot and started again. It listens on a Unix socket only."""
+"""A PostgreSQL server of the tests' own that can crash and start again, on a Unix socket only."""
 
 import asyncio
 import itertools

@@ -1,7 +1,7 @@
 """The sources of these tests: tables of each kind of key and views without one, whose rows take a while.
 
-Reading a row costs SQLite a little work, so that there is time for a fault; how long a report takes depends on
-the machine, and no test on how long.
+Reading a row costs SQLite a little work, so that there is time for a fault; how long a report
+takes depends on the machine, and no test on how long.
 """
 
 import sqlite3
@@ -34,7 +34,8 @@ def paced(path: Path, rows: int = ROWS, work: int = 12_000) -> Path:
         CREATE TABLE word (id TEXT PRIMARY KEY, name TEXT NOT NULL) WITHOUT ROWID;
         INSERT INTO word SELECT printf('%x-%d', id * 7919 % 65536, id), name FROM number;
         CREATE TABLE pair (
-            id TEXT NOT NULL, name TEXT NOT NULL, half INTEGER NOT NULL, PRIMARY KEY (half, id)) WITHOUT ROWID;
+            id TEXT NOT NULL, name TEXT NOT NULL, half INTEGER NOT NULL, PRIMARY KEY (half, id)
+        ) WITHOUT ROWID;
         INSERT INTO pair SELECT 'p' || id, name, id % 7 FROM number;
         CREATE TABLE plain (id TEXT, name TEXT NOT NULL);
         INSERT INTO plain SELECT 'q' || id, name FROM number ORDER BY id DESC;

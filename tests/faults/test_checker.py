@@ -12,6 +12,7 @@ from state import read
 
 from app.codec import ChunkEncoder, decode
 from app.database import Database
+from app.leases import Leases
 from app.model import CELL_LIMIT, Chunk, Column, Kind, Lease, Spec, Status
 from app.report_store import ReportStore
 from app.source import open_source
@@ -35,11 +36,11 @@ def address(tmp_path: Path, sources: dict[str, Path]) -> str:
 
 async def _fill(address: str, path: Path, table: str, columns: tuple[int, ...]) -> None:
     database = await Database.open(address)
-    store, spool = ReportStore(database), Spool(database)
+    store, leases, spool = ReportStore(database), Leases(database), Spool(database)
     source = open_source("paced", str(path))
     dataset = next(each for each in (await source.discover())[0] if each.name == table)
     await store.create("r", "ann", 5, dataset.id, Spec(columns), (Column("", Kind.ANY),) * len(columns))
-    claimed = await store.claim("node-1", 8)
+    claimed = await leases.claim("node-1", 8)
     assert claimed is not None
     lease = Lease("r", claimed.epoch)
     reader = await source.open_reader(dataset, columns, None, CHUNK_ROWS)
@@ -48,7 +49,7 @@ async def _fill(address: str, path: Path, table: str, columns: tuple[int, ...]) 
         await spool.append(lease, Chunk(1, number, row, batch.rows, batch.payload), batch.cursor, 8)
         number, row = number + 1, row + batch.rows
     await reader.close()
-    await store.finish(lease, Status.DONE)
+    await leases.finish(lease, Status.DONE)
     await database.close()
 
 
@@ -99,6 +100,7 @@ def test_a_right_spool_is_right(address: str, sources: dict[str, Path]) -> None:
         (["UPDATE report SET finished_at = NULL"], "a final report has finished"),
         (["UPDATE report SET lease_owner = 'node-1'"], "a final report has no lease"),
         (["UPDATE report SET lease_until = 1"], "a final report has no lease"),
+        (["UPDATE report SET trouble = 'A word.'"], "a final report has no trouble"),
         (["UPDATE report SET status = 'failed'"], "an error is told where there is one"),
         (["UPDATE report SET error = 'A word.'"], "an error is told where there is one"),
         (["UPDATE report SET status = 'cancelled'"], "who cancelled asked for it"),

@@ -1,4 +1,4 @@
-"""SIGSTOP: a process that does nothing for a while and does not know it. SIGTERM: one that is asked to end."""
+"""SIGSTOP: a process that does nothing for a while and does not know. SIGTERM: one that is asked to end."""
 
 import time
 from contextlib import ExitStack

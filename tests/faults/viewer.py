@@ -1,4 +1,4 @@
-"""A program that follows a report as a page does: it reconnects with the last id, and minds every row it gets."""
+"""A program that follows a report as a page does: it reconnects with the last id, and minds every row."""
 
 import html
 import itertools
@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import urlsplit
@@ -71,10 +72,8 @@ class Viewer:
 
     def _follow(self) -> None:
         while not self._leaving.is_set() and not self.ended.is_set():
-            try:
+            with suppress(httpx.HTTPError):
                 self._connect(next(self._urls))
-            except httpx.HTTPError:
-                pass
             self._leaving.wait(0.1)
 
     def _connect(self, url: str) -> None:
