@@ -66,12 +66,21 @@ def test_reports_of_a_node_that_was_killed_alone_go_on_after_its_restart(start: 
         assert_all_go_on(cluster, viewers, set(viewers))
 
 
+@pytest.mark.xfail(
+    strict=True,
+    reason="only the first server holds the lock that tells it is alone, so that one which starts"
+    " after it ended takes the reports of the others for left behind",
+)
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_a_node_that_starts_again_leaves_the_reports_of_the_others_alone(start: Start) -> None:
-    cluster = start(2)
+    # A chunk takes a second or more, and nothing else renews the lease within so long a time.
+    cluster = start(2, chunk_rows=10_000, lease_seconds=60)
     cluster.nodes[0].kill()
-    report_id = cluster.nodes[1].request(f"paced.{VIEW}")
+    report_id = cluster.nodes[1].request("endless.endless")
     cluster.wait_for_rows(report_id)
     cluster.nodes[0].start()
-    report = cluster.wait_until_done(report_id)
+    rows = cluster.report(report_id)["rows"]
+    cluster.wait(report_id, lambda report: report["rows"] != rows or report["epoch"] > 1)
+    report = cluster.report(report_id)
     assert (report["epoch"], report["generation"]) == (1, 1)
     cluster.check()
