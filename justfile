@@ -26,6 +26,10 @@ unit *flags:
 e2e *flags:
     {{bin}}/pytest tests/e2e {{flags}}
 
+# Nodes that are killed, stopped and woken for ten minutes, and whether every report is right
+chaos *flags:
+    {{bin}}/python tests/faults/chaos.py {{flags}}
+
 lint:
     {{bin}}/ruff check . && {{bin}}/ruff format --check .
 

@@ -2,10 +2,11 @@
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -17,16 +18,25 @@ START_SECONDS = 60  # the demo database is built on the first start
 
 
 class Server:
-    """`rowfall COMMAND...` in a folder that also holds its state. Killed or stopped, it can start again."""
+    """`rowfall COMMAND...` in a folder of its own, which holds its state too unless `state` names another.
 
-    def __init__(self, folder: Path, *command: str, auth: str = "none", **settings: object) -> None:
+    Killed or stopped, it can start again.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *command: str,
+        auth: str = "none",
+        environment: Mapping[str, str] | None = None,
+        **settings: object,
+    ) -> None:
         self.folder = folder
         self.url = ""
         self._command = [str(ROWFALL), *command, "--auth", auth]
         clean = {name: value for name, value in os.environ.items() if not name.startswith("ROWFALL_")}
-        self._environment = clean | {
-            f"ROWFALL_{name.upper()}": str(value) for name, value in settings.items()
-        }
+        given = {f"ROWFALL_{name.upper()}": str(value) for name, value in settings.items()}
+        self._environment = clean | given | dict(environment or {})
         self._port = 0  # a free one at first, then the same again
         self._process: subprocess.Popen[str] | None = None
 
@@ -75,10 +85,31 @@ class Server:
         self._process.kill()
         self._ended(5)
 
-    def stop(self) -> None:
+    def stop(self, seconds: float = 15) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._ended(15)
+            self._ended(seconds)
+
+    def pause(self) -> None:
+        """SIGSTOP: the process is there, and does nothing until `resume`."""
+        self._send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._send(signal.SIGCONT)
+
+    def _send(self, sent: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(sent)
+
+    @property
+    def process(self) -> int:
+        """Its number, 0 if there is none."""
+        return self._process.pid if self._process is not None else 0
+
+    @property
+    def runs(self) -> bool:
+        """Whether there is a process, be it paused."""
+        return self._process is not None and self._process.poll() is None
 
     def _ended(self, seconds: float) -> None:
         assert self._process is not None

@@ -124,6 +124,24 @@ async def test_the_fields_of_a_report_are_those_of_the_api(app: Litestar) -> Non
     assert set(re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", paragraph))) == set(fields)
 
 
+# Faults
+
+
+def test_every_test_that_is_named_beside_a_fault_exists_and_each_of_those_tests_is_named() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (DOCS / "faults.md").read_text()))
+    written = {
+        place: {name for path in (ROOT / "tests" / place).glob("*.py") for name in _tests(path)}
+        for place in ("faults", "unit", "e2e")
+    }
+    assert named - set().union(*written.values()) == set()
+    of_the_checker = set(_tests(ROOT / "tests" / "faults" / "test_checker.py"))
+    assert written["faults"] - of_the_checker - named == set()
+
+
+def _tests(path: Path) -> list[str]:
+    return re.findall(r"^(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE)
+
+
 # All files
 
 
