@@ -15,6 +15,7 @@ Connect = Callable[[], Awaitable[asyncpg.Connection]]
 
 _BUSY_SECONDS = 10  # how long a statement waits for another process that writes to the same SQLite file
 _CONNECT_SECONDS = 10
+_HANG_SECONDS = 5  # less than a lease
 _LOG_BYTES = 8 * 2**20  # the write-ahead log is cut to this when it starts anew
 
 _PRAGMAS = (
@@ -73,5 +74,11 @@ def postgresql_engine(connect: Connect, **options: Any) -> AsyncEngine:
 
 
 def postgresql_connect(url: str) -> Connect:
-    # asyncpg reads the address itself, because it knows libpq's parameters (sslmode, several hosts ...).
-    return functools.partial(asyncpg.connect, url, timeout=_CONNECT_SECONDS)
+    async def connect() -> asyncpg.Connection:
+        # asyncpg reads the address itself, because it knows libpq's parameters (sslmode, several hosts ...).
+        connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
+        # Or a server that hangs in a write would keep its report locked, and nobody could go on.
+        await connection.execute(f"SET idle_in_transaction_session_timeout = {_HANG_SECONDS * 1000}")
+        return connection
+
+    return connect

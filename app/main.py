@@ -1,12 +1,11 @@
 """The wiring: every part is made here, once, and handed to who needs it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
-from filelock import FileLock, Timeout
 from litestar import Litestar
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
@@ -24,6 +23,7 @@ from app.fragments import Fragments
 from app.hints import Hints
 from app.leases import Leases
 from app.pages import Pages
+from app.presence import presence
 from app.relay import Relay
 from app.report_store import ReportStore
 from app.reports import Reports
@@ -88,8 +88,8 @@ async def running(settings: Settings, sources: Sequence[Source]) -> AsyncIterato
         )
         worker = Worker(context)
         retention = Retention(database, parts.sessions, parts.wake)
-        with _only_server(database) as only:
-            if only:
+        with presence(database) as alone:
+            if alone:
                 await leases.release_all()  # reports of a server that was killed go on at once
             relay = Relay(database, parts.wake)
             relaying = asyncio.create_task(relay.serve(), name="relay")
@@ -106,24 +106,6 @@ async def running(settings: Settings, sources: Sequence[Source]) -> AsyncIterato
                 await relaying
     finally:
         await database.close()
-
-
-@contextmanager
-def _only_server(database: Database) -> Iterator[bool]:
-    """Whether no other server uses this state: known of a file only, which then is locked."""
-    if database.dialect != "sqlite":
-        yield False
-        return
-    lock = FileLock(f"{database.place}.server.lock", mode=0o600, blocking=False)
-    try:
-        lock.acquire()
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
 
 
 def _assemble(settings: Settings, sources: Sequence[Source], database: Database) -> Parts:

@@ -12,7 +12,7 @@ from app.main import Parts, create_app, running
 from app.settings import Settings
 from app.source import Source
 
-_GRACE_SECONDS = 5  # for requests that are under way when the server is asked to stop
+_GRACE_SECONDS = 3  # for requests that are under way when the server is asked to stop; runs end after them
 _UNSENT_BYTES = 32 * 1024  # the kernel keeps for a connection, beside what is on its way
 
 

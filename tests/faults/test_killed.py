@@ -66,11 +66,6 @@ def test_reports_of_a_node_that_was_killed_alone_go_on_after_its_restart(start: 
         assert_all_go_on(cluster, viewers, set(viewers))
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="only the first server holds the lock that tells it is alone, so that one which starts"
-    " after it ended takes the reports of the others for left behind",
-)
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_a_node_that_starts_again_leaves_the_reports_of_the_others_alone(start: Start) -> None:
     # A chunk takes a second or more, and nothing else renews the lease within so long a time.

@@ -53,10 +53,6 @@ def test_a_node_that_slept_through_its_lease_writes_nothing_more(start: Start) -
 
 
 @pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
-@pytest.mark.xfail(
-    strict=True,
-    reason="the transaction of a node that hangs keeps the row of its report locked, so nobody takes it over",
-)
 def test_a_node_that_hangs_in_the_middle_of_a_write_loses_its_reports_too(start: Start) -> None:
     """On SQLite it would keep the lock of the whole file, which only the end of its process gives back."""
     cluster = start(2)
@@ -89,9 +85,6 @@ def test_a_node_that_is_stopped_ends_its_streams_and_its_reports_go_on_after_the
     cluster.settle()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="uvicorn waits its five seconds for a stream that is not read, and then ends"
-)
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_a_node_that_is_stopped_does_not_wait_for_viewers_that_never_read(start: Start) -> None:
     node = start(1).nodes[0]
