@@ -57,16 +57,22 @@ class Run:
 
     async def execute(self) -> None:
         """The whole life of the run. Returns when the report is final, or is left for another owner."""
-        guard = asyncio.create_task(self._guard())
         try:
-            outcome = await self._outcome()
+            outcome = await self._guarded_outcome()
             # Shielded: a status that was reached is written even while the process is being stopped.
             await asyncio.shield(self._conclude(outcome))
         finally:
+            self._reading.tell_viewers()
+
+    async def _guarded_outcome(self) -> Outcome | None:
+        guard = asyncio.create_task(self._guard())
+        try:
+            return await self._outcome()
+        finally:
+            # Before the lease is given back: a heartbeat that is on its way would take it again.
             guard.cancel()
             with suppress(asyncio.CancelledError):
                 await guard
-            self._reading.tell_viewers()
 
     async def _outcome(self) -> Outcome | None:
         """How the report ends; None if it does not end here."""
