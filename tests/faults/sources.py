@@ -46,12 +46,13 @@ def paced(path: Path, rows: int = ROWS, work: int = 12_000) -> Path:
 
 
 def endless(path: Path) -> Path:
-    """The view `endless`, of which nobody sees the end."""
+    """The views `endless`, of which nobody sees the end, and `silent`, of which nobody sees a row."""
     return create(
         path,
         """
         CREATE VIEW endless AS WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1e9)
             SELECT i, length(replace(hex(zeroblob(12000 + i % 2)), '00', 'x')) AS work FROM n;
+        CREATE VIEW silent AS SELECT i FROM endless WHERE i < 0;
         """,
     )
 
