@@ -98,6 +98,38 @@ summary = Table(
     Column("payload", LargeBinary, nullable=False),  # of app/figures.py
 )
 
+# A file made of a report's rows. Of a format that is sent while it is made only its length and sum are kept, of
+# the others the file itself, in parts.
+export = Table(
+    "export",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("report", Text, ForeignKey("report.id", ondelete="CASCADE"), nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("format", Text, nullable=False),
+    Column("options", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("error", Text),
+    Column("lease_owner", Text),
+    Column("lease_until", Double, nullable=False, default=0.0),
+    Column("cancel_requested", Boolean, nullable=False, default=False),
+    Column("rows", BigInteger, nullable=False, default=0),
+    Column("size", BigInteger),
+    Column("manifest", LargeBinary),
+    Column("sizes", LargeBinary),
+    Column("created_at", Double, nullable=False),
+    Column("finished_at", Double),
+    Index("export_file", "report", "generation", "format", "options", unique=True),
+)
+
+export_part = Table(
+    "export_part",
+    metadata,
+    Column("export", Text, ForeignKey("export.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("payload", LargeBinary, nullable=False),
+)
+
 session = Table(
     "session",
     metadata,

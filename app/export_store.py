@@ -1,0 +1,246 @@
+"""All SQL on files made of reports: asked for, made by one process, kept in parts, fetched, forgotten.
+
+A file is made anew from the start by whoever finds the lease of its maker run out; every step of a maker is
+guarded by its name, so a former one writes nothing.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import uuid_utils
+from sqlalchemy import Double, Row, and_, bindparam, delete, insert, or_, select, update
+
+from app.database import Database, now
+from app.errors import LeaseLost
+from app.model import Status
+from app.schema import export, export_part
+
+PART_BYTES = 1024 * 1024
+
+_UNFINISHED = (Status.QUEUED, Status.RUNNING)
+_by_id = export.c.id == bindparam("export_id")
+_lease_end = now() + bindparam("lease_seconds", type_=Double)
+_held = and_(_by_id, export.c.status == Status.RUNNING, export.c.lease_owner == bindparam("maker"))
+
+_FIND = select(*export.c, now().label("read_at")).where(
+    export.c.report == bindparam("of_report"),
+    export.c.generation == bindparam("of_generation"),
+    export.c.format == bindparam("of_format"),
+    export.c.options == bindparam("of_options"),
+)
+_AGAIN = (
+    update(export)
+    .where(_by_id, export.c.status.in_((Status.FAILED, Status.CANCELLED)))
+    .values(status=Status.QUEUED, error=None, rows=0, cancel_requested=False, created_at=now(), finished_at=None)
+)
+_OLDEST = (
+    select(export.c.id)
+    .where(
+        or_(
+            export.c.status == Status.QUEUED,
+            and_(export.c.status == Status.RUNNING, export.c.lease_until < now()),
+        )
+    )
+    .order_by(export.c.created_at, export.c.id)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+    .scalar_subquery()
+)
+_CLAIM = (
+    update(export)
+    .where(export.c.id == _OLDEST)
+    .values(status=Status.RUNNING, lease_owner=bindparam("maker"), lease_until=_lease_end, rows=0)
+    .returning(*export.c, now().label("read_at"))
+)
+_PROGRESS = (
+    update(export)
+    .where(_held)
+    .values(rows=bindparam("so_far"), lease_until=_lease_end)
+    .returning(export.c.cancel_requested)
+)
+_FINISH = (
+    update(export)
+    .where(_held)
+    .values(
+        status=bindparam("final"),
+        error=bindparam("sentence"),
+        size=bindparam("length"),
+        manifest=bindparam("proof"),
+        lease_owner=None,
+        finished_at=now(),
+    )
+)
+_CANCEL = update(export).where(_by_id, export.c.status.in_(_UNFINISHED)).values(cancel_requested=True)
+_CANCEL_QUEUED = (
+    update(export)
+    .where(_by_id, export.c.status == Status.QUEUED)
+    .values(status=Status.CANCELLED, finished_at=now())
+)
+_PART = select(export_part.c.payload).where(
+    export_part.c.export == bindparam("export_id"), export_part.c.number == bindparam("which")
+)
+_DROP_PARTS = delete(export_part).where(export_part.c.export == bindparam("export_id"))
+_OLD = select(export.c.id).where(
+    export.c.status.not_in(_UNFINISHED), export.c.created_at < now() - bindparam("age", type_=Double)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredExport:
+    """A file in the state database, or what is known of one that is made as it is sent."""
+
+    id: str
+    report: str
+    generation: int
+    format: str
+    options: str
+    status: Status
+    error: str | None
+    cancel_requested: bool
+    rows: int  # written so far
+    size: int | None  # bytes
+    manifest: bytes | None  # JSON
+    sizes: tuple[int, ...]  # bytes of its beginning, of each chunk, of its end; () for a file in parts
+    created_at: float
+    finished_at: float | None
+    read_at: float
+
+
+class ExportStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find(self, report: str, generation: int, format_: str, options: str) -> StoredExport | None:
+        values = {
+            "of_report": report,
+            "of_generation": generation,
+            "of_format": format_,
+            "of_options": options,
+        }
+        async with self._database.read() as connection:
+            row = (await connection.execute(_FIND, values)).first()
+        return _stored(row) if row else None
+
+    async def request(self, report: str, generation: int, format_: str, options: str) -> StoredExport:
+        """The file that is there, is being made, or is queued now."""
+        new = {**_new(report, generation, format_, options), "status": Status.QUEUED}
+        statement = self._database.insert(export).values(created_at=now()).on_conflict_do_nothing()
+        async with self._database.write() as connection:
+            await connection.execute(statement, new)
+        found = await self.find(report, generation, format_, options)
+        if found is None:  # the report was deleted
+            raise LeaseLost
+        if found.status in (Status.FAILED, Status.CANCELLED):
+            async with self._database.write() as connection:
+                await connection.execute(_AGAIN, {"export_id": found.id})
+            return await self.request(report, generation, format_, options)
+        return found
+
+    async def remember(
+        self,
+        report: str,
+        generation: int,
+        format_: str,
+        options: str,
+        *,
+        sizes: tuple[int, ...],
+        rows: int,
+        manifest: bytes,
+    ) -> None:
+        """What is known of a file that was made as it was sent: its next download has a length and a sum."""
+        known = {
+            **_new(report, generation, format_, options),
+            "status": Status.DONE,
+            "rows": rows,
+            "size": sum(sizes),
+            "manifest": manifest,
+            "sizes": msgspec.msgpack.encode(sizes),
+        }
+        statement = self._database.insert(export).values(created_at=now(), finished_at=now())
+        async with self._database.write() as connection:
+            await connection.execute(statement.on_conflict_do_nothing(), known)
+
+    async def claim(self, maker: str, lease_seconds: float) -> StoredExport | None:
+        """The oldest file that waits or whose maker went silent; nothing of it is there any more."""
+        async with self._database.write() as connection:
+            row = (await connection.execute(_CLAIM, {"maker": maker, "lease_seconds": lease_seconds})).first()
+            if row is not None:
+                await connection.execute(_DROP_PARTS, {"export_id": row.id})
+        return _stored(row) if row else None
+
+    async def progress(self, export_id: str, maker: str, rows: int, lease_seconds: float) -> bool:
+        """Renews the lease; True if somebody asked to cancel. Raises LeaseLost."""
+        values = {"export_id": export_id, "maker": maker, "so_far": rows, "lease_seconds": lease_seconds}
+        async with self._database.write() as connection:
+            requested: bool | None = (await connection.execute(_PROGRESS, values)).scalar()
+        if requested is None:
+            raise LeaseLost
+        return requested
+
+    async def add_part(
+        self, export_id: str, maker: str, rows: int, lease_seconds: float, number: int, payload: bytes
+    ) -> None:
+        """The next PART_BYTES of the file, from number 0. Raises LeaseLost."""
+        values = {"export_id": export_id, "maker": maker, "so_far": rows, "lease_seconds": lease_seconds}
+        part = {"export": export_id, "number": number, "payload": payload}
+        async with self._database.write() as connection:
+            if (await connection.execute(_PROGRESS, values)).first() is None:
+                raise LeaseLost
+            await connection.execute(insert(export_part), part)
+
+    async def finish(
+        self,
+        export_id: str,
+        maker: str,
+        status: Status,
+        *,
+        error: str | None = None,
+        size: int | None = None,
+        manifest: bytes | None = None,
+    ) -> None:
+        values = {"export_id": export_id, "maker": maker, "final": status, "sentence": error}
+        async with self._database.write() as connection:
+            await connection.execute(_FINISH, {**values, "length": size, "proof": manifest})
+            if status is not Status.DONE:
+                await connection.execute(_DROP_PARTS, {"export_id": export_id})
+
+    async def cancel(self, export_id: str) -> None:
+        async with self._database.write() as connection:
+            await connection.execute(_CANCEL_QUEUED, {"export_id": export_id})
+            await connection.execute(_CANCEL, {"export_id": export_id})
+
+    async def part(self, export_id: str, number: int) -> bytes | None:
+        async with self._database.read() as connection:
+            payload: bytes | None = (
+                await connection.execute(_PART, {"export_id": export_id, "which": number})
+            ).scalar()
+        return payload
+
+    async def forget(self, seconds: float) -> None:
+        """Files that are older go; they can be made again."""
+        async with self._database.read() as connection:
+            old = list((await connection.execute(_OLD, {"age": seconds})).scalars())
+        for export_id in old:
+            async with self._database.write() as connection:
+                await connection.execute(_DROP_PARTS, {"export_id": export_id})
+                await connection.execute(delete(export).where(_by_id), {"export_id": export_id})
+
+
+def _new(report: str, generation: int, format_: str, options: str) -> dict[str, object]:
+    return {
+        "id": str(uuid_utils.uuid7()),
+        "report": report,
+        "generation": generation,
+        "format": format_,
+        "options": options,
+    }
+
+
+def _stored(row: Row[*tuple[Any, ...]]) -> StoredExport:
+    values = row._asdict()
+    values["status"] = Status(values["status"])
+    values["sizes"] = tuple(msgspec.msgpack.decode(values["sizes"])) if values["sizes"] else ()
+    for name in ("lease_owner", "lease_until"):
+        del values[name]
+    return StoredExport(**values)
