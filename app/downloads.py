@@ -8,30 +8,22 @@ follows it, and is broken off unless the report comes to its end. Other formats 
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from functools import partial
 
-from app import hints
+from app.bodies import Again, Live, Parts, chunks_of, pieces
 from app.catalog import Catalog
 from app.errors import NotFound, RowfallError, TooEarly
-from app.export_store import PART_BYTES, ExportStore, StoredExport
+from app.export_store import ExportStore, StoredExport
 from app.exports import Export
 from app.exports.manifest import Manifest, manifest
-from app.exports.writing import Options, StreamWriter
+from app.exports.writing import Options, Preset, StreamWriter
 from app.file_names import file_name
 from app.hints import Hints
-from app.model import Chunk, Report, Status
+from app.model import Report, Status
 from app.report_store import ReportStore
 from app.spool import Spool
-
-_BATCH = 4  # chunks in memory at a time
-_POLL_SECONDS = 1.0
-_DRIP_SECONDS = 15.0  # a proxy gives up after 60 silent seconds,
-_HELD_BYTES = 24  # so one of these is sent each 15 s while no rows come: enough for six minutes
-
-
-class BrokenOff(Exception):
-    """The file cannot be brought to its end: the connection has to break, so that nobody takes it for whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +52,18 @@ class Downloads:
             found = await self.file(report, export, options)
             if found is None or found.status is not Status.DONE or found.size is None:
                 raise TooEarly("The file is still being made.")
-            return Download(name, export.media_type, found.size, found.id, _Parts(self._exports, found))
+            return Download(name, export.media_type, found.size, found.sha256, Parts(self._exports, found))
         writer = export.stream(report.columns, options)
         if not report.status.final:
-            live = _Live(self, report, writer, lambda *known: self._remember(export, options, *known))
+            remember = partial(self._remember, export, options)
+            live = Live(self._store, self._spool, self._hints, report, writer, remember)
             return Download(name, export.media_type, None, None, live)
         found = await self._measured(report, export, options)
-        again = _Again(self._spool, report, lambda: _stream(export, report, options), found.sizes)
-        return Download(name, export.media_type, found.size, found.id, again)
+        again = Again(self._spool, report, lambda: _stream(export, report, options), found.sizes)
+        return Download(name, export.media_type, found.size, found.sha256, again)
 
     async def file(self, report: Report, export: Export, options: Options) -> StoredExport | None:
-        return await self._exports.find(report.id, report.generation, export.name, options.text)
+        return await self._exports.find(report.id, report.generation, export.name, options_text(export, options))
 
     async def manifest(self, report: Report, export: Export, options: Options) -> bytes:
         """JSON; with length and sum once the report is over and the file was made."""
@@ -85,10 +78,8 @@ class Downloads:
 
     async def about(self, report: Report, export: Export, options: Options) -> Manifest:
         key: Sequence[str] = ()
-        try:
+        with suppress(RowfallError):  # its source is away, or it is gone
             key = (await self._catalog.dataset(report.dataset)).key
-        except RowfallError:  # its source is away, or it is gone
-            pass
         preset = options.preset if export.name == "csv" else None
         return manifest(report, key, export.name, export.values(options), preset)
 
@@ -100,8 +91,8 @@ class Downloads:
                 writer = _stream(export, report, options)
                 start = writer.begin()
                 sizes, sha = [len(start)], hashlib.sha256(start)
-                async for chunks in self.chunks(report):
-                    for piece in await asyncio.to_thread(_pieces, writer, chunks):
+                async for chunks in chunks_of(self._spool, report):
+                    for piece in await asyncio.to_thread(pieces, writer, chunks):
                         sizes.append(len(piece))
                         await asyncio.to_thread(sha.update, piece)
                 last = writer.end()
@@ -127,141 +118,12 @@ class Downloads:
             report.id,
             report.generation,
             export.name,
-            options.text,
+            options_text(export, options),
             sizes=tuple(sizes),
+            sha256=sha256,
             rows=report.rows,
             manifest=replace(written, sha256=sha256, size=sum(sizes)).to_json(),
         )
-
-    async def chunks(self, report: Report, after: int = 0) -> AsyncIterator[Sequence[Chunk]]:
-        """All that the report has, some at a time."""
-        while after < report.chunks:
-            found = await self._spool.read(report.id, report.generation, after, _BATCH)
-            if not found:
-                raise BrokenOff(f"The report {report.id} was deleted.")
-            yield found
-            after = found[-1].number
-
-    async def follow(self, report: Report) -> AsyncIterator[tuple[Report, Sequence[Chunk]]]:
-        """The chunks as they come, and the report as it is then; an empty batch when none came for a while.
-
-        Ends with the report. Raises BrokenOff if it was read anew after its first chunk, or was deleted.
-        """
-        after, generation = 0, report.generation
-        with self._hints.listen(hints.chunks(report.id)) as hint:
-            while True:
-                hint.clear()
-                found = await self._store.get(report.id)
-                if found is None or (after and found.generation != generation):
-                    raise BrokenOff(f"The report {report.id} is not the same any more.")
-                generation = found.generation
-                if after < found.chunks:
-                    async for chunks in self.chunks(found, after):
-                        yield found, chunks
-                        after = chunks[-1].number
-                elif found.status.final:
-                    yield found, ()
-                    return
-                else:
-                    yield found, ()
-                    await hint.wait(_POLL_SECONDS)
-
-
-class _Live:
-    """The file of a report that runs."""
-
-    def __init__(self, downloads: Downloads, report: Report, writer: StreamWriter, remember: _Remember) -> None:
-        self._downloads, self._report, self._writer = downloads, report, writer
-        self._remember = remember
-        self._sizes: list[int] = []
-        self._sha = hashlib.sha256()
-
-    async def __call__(self, first: int, end: int) -> AsyncIterator[bytes]:
-        drip = _Drip()
-        if now := drip.take(self._made(self._writer.begin())):
-            yield now
-        report = self._report
-        async for report, chunks in self._downloads.follow(self._report):
-            for piece in await asyncio.to_thread(_pieces, self._writer, chunks):
-                yield drip.take(self._made(piece))
-            if not chunks and (drop := drip.drop()):
-                yield drop
-        if report.status is not Status.DONE:
-            raise BrokenOff(f"The report {report.id} ended early: {report.status}.")
-        yield drip.held + self._made(self._writer.end())
-        await self._remember(report, self._writer, self._sizes, self._sha.hexdigest())
-
-    def _made(self, piece: bytes) -> bytes:
-        self._sizes.append(len(piece))
-        self._sha.update(piece)
-        return piece
-
-
-class _Drip:
-    """Keeps the last bytes back, to send one now and then while the source is silent."""
-
-    def __init__(self) -> None:
-        self.held = b""
-        self._sent_at = asyncio.get_running_loop().time()
-
-    def take(self, piece: bytes) -> bytes:
-        """What may be sent now."""
-        self._sent_at = asyncio.get_running_loop().time()
-        all_of_it = self.held + piece
-        self.held = all_of_it[-_HELD_BYTES:]
-        return all_of_it[:-_HELD_BYTES]
-
-    def drop(self) -> bytes:
-        now = asyncio.get_running_loop().time()
-        if now - self._sent_at < _DRIP_SECONDS:
-            return b""
-        self._sent_at = now
-        drop, self.held = self.held[:1], self.held[1:]
-        return drop
-
-
-class _Again:
-    """Any part of the file of a finished report, from the pieces that it lies in."""
-
-    def __init__(
-        self, spool: Spool, report: Report, writer: Callable[[], StreamWriter], sizes: Sequence[int]
-    ) -> None:
-        self._spool, self._report, self._writer = spool, report, writer
-        self._ends = list(accumulate(sizes))
-
-    async def __call__(self, first: int, end: int) -> AsyncIterator[bytes]:
-        writer, start = self._writer(), 0
-        for number, stop in enumerate(self._ends):
-            if start < end and stop > first:
-                piece = await self._piece(writer, number)
-                yield piece[max(0, first - start) : end - start]
-            start = stop
-
-    async def _piece(self, writer: StreamWriter, number: int) -> bytes:
-        if number == 0:
-            return writer.begin()
-        if number == len(self._ends) - 1:
-            return writer.end()
-        chunk = await self._spool.chunk(self._report.id, self._report.generation, number)
-        if chunk is None:
-            raise BrokenOff(f"The report {self._report.id} was deleted.")
-        (piece,) = await asyncio.to_thread(_pieces, writer, [chunk])
-        return piece
-
-
-class _Parts:
-    """A file that is kept in parts."""
-
-    def __init__(self, exports: ExportStore, found: StoredExport) -> None:
-        self._exports, self._found = exports, found
-
-    async def __call__(self, first: int, end: int) -> AsyncIterator[bytes]:
-        for number in range(first // PART_BYTES, -(-end // PART_BYTES)):
-            part = await self._exports.part(self._found.id, number)
-            if part is None:
-                raise BrokenOff(f"The file {self._found.id} was deleted.")
-            start = number * PART_BYTES
-            yield part[max(0, first - start) : end - start]
 
 
 def _stream(export: Export, report: Report, options: Options) -> StreamWriter:
@@ -269,5 +131,10 @@ def _stream(export: Export, report: Report, options: Options) -> StreamWriter:
     return export.stream(report.columns, options)
 
 
-def _pieces(writer: StreamWriter, chunks: Sequence[Chunk]) -> list[bytes]:
-    return [writer.payload(chunk.payload, chunk.first_row) for chunk in chunks]
+def options_text(export: Export, options: Options) -> str:
+    """What tells files of one format apart."""
+    if export.name != "csv":
+        return ""
+    if options.preset is Preset.DATA:
+        return options.preset
+    return f"{options.preset} {options.separator!r} {options.decimal}"

@@ -39,6 +39,12 @@ class Conflict(RowfallError):
     status, title, code = 409, "That is not possible now", "conflict"
 
 
+class TooEarly(Conflict):
+    """A file is still being made."""
+
+    code = "too-early"
+
+
 class TooManyReports(RowfallError):
     status, title, code = 429, "Too many reports at once", "too-many-reports"
 

@@ -4,7 +4,7 @@ A file is made anew from the start by whoever finds the lease of its maker run o
 guarded by its name, so a former one writes nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import msgspec
@@ -14,7 +14,8 @@ from sqlalchemy import Double, Row, and_, bindparam, delete, insert, or_, select
 from app.database import Database, now
 from app.errors import LeaseLost
 from app.model import Status
-from app.schema import export, export_part
+from app.report_row import FINAL
+from app.schema import export, export_part, report
 
 PART_BYTES = 1024 * 1024
 
@@ -32,15 +33,19 @@ _FIND = select(*export.c, now().label("read_at")).where(
 _AGAIN = (
     update(export)
     .where(_by_id, export.c.status.in_((Status.FAILED, Status.CANCELLED)))
-    .values(status=Status.QUEUED, error=None, rows=0, cancel_requested=False, created_at=now(), finished_at=None)
+    .values(
+        status=Status.QUEUED, error=None, rows=0, cancel_requested=False, created_at=now(), finished_at=None
+    )
 )
 _OLDEST = (
     select(export.c.id)
     .where(
+        # So that the file can say how the report ended.
+        export.c.report.in_(select(report.c.id).where(FINAL)),
         or_(
             export.c.status == Status.QUEUED,
             and_(export.c.status == Status.RUNNING, export.c.lease_until < now()),
-        )
+        ),
     )
     .order_by(export.c.created_at, export.c.id)
     .limit(1)
@@ -66,6 +71,7 @@ _FINISH = (
         status=bindparam("final"),
         error=bindparam("sentence"),
         size=bindparam("length"),
+        sha256=bindparam("sum"),
         manifest=bindparam("proof"),
         lease_owner=None,
         finished_at=now(),
@@ -100,11 +106,22 @@ class StoredExport:
     cancel_requested: bool
     rows: int  # written so far
     size: int | None  # bytes
+    sha256: str | None  # hexadecimal
     manifest: bytes | None  # JSON
     sizes: tuple[int, ...]  # bytes of its beginning, of each chunk, of its end; () for a file in parts
     created_at: float
     finished_at: float | None
     read_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """How far a file is; the fields are those of the statements."""
+
+    export_id: str
+    maker: str
+    so_far: int  # rows
+    lease_seconds: float
 
 
 class ExportStore:
@@ -145,6 +162,7 @@ class ExportStore:
         options: str,
         *,
         sizes: tuple[int, ...],
+        sha256: str,
         rows: int,
         manifest: bytes,
     ) -> None:
@@ -154,6 +172,7 @@ class ExportStore:
             "status": Status.DONE,
             "rows": rows,
             "size": sum(sizes),
+            "sha256": sha256,
             "manifest": manifest,
             "sizes": msgspec.msgpack.encode(sizes),
         }
@@ -169,25 +188,19 @@ class ExportStore:
                 await connection.execute(_DROP_PARTS, {"export_id": row.id})
         return _stored(row) if row else None
 
-    async def progress(self, export_id: str, maker: str, rows: int, lease_seconds: float) -> bool:
-        """Renews the lease; True if somebody asked to cancel. Raises LeaseLost."""
-        values = {"export_id": export_id, "maker": maker, "so_far": rows, "lease_seconds": lease_seconds}
-        async with self._database.write() as connection:
-            requested: bool | None = (await connection.execute(_PROGRESS, values)).scalar()
-        if requested is None:
-            raise LeaseLost
-        return requested
+    async def progress(self, made: Made, part: tuple[int, bytes] | None = None) -> bool:
+        """Renews the lease, and adds a part: its number from 0 and its PART_BYTES, of the last one the rest.
 
-    async def add_part(
-        self, export_id: str, maker: str, rows: int, lease_seconds: float, number: int, payload: bytes
-    ) -> None:
-        """The next PART_BYTES of the file, from number 0. Raises LeaseLost."""
-        values = {"export_id": export_id, "maker": maker, "so_far": rows, "lease_seconds": lease_seconds}
-        part = {"export": export_id, "number": number, "payload": payload}
+        True if somebody asked to cancel. Raises LeaseLost.
+        """
         async with self._database.write() as connection:
-            if (await connection.execute(_PROGRESS, values)).first() is None:
+            requested: bool | None = (await connection.execute(_PROGRESS, asdict(made))).scalar()
+            if requested is None:
                 raise LeaseLost
-            await connection.execute(insert(export_part), part)
+            if part is not None:
+                values = {"export": made.export_id, "number": part[0], "payload": part[1]}
+                await connection.execute(insert(export_part), values)
+        return requested
 
     async def finish(
         self,
@@ -197,11 +210,12 @@ class ExportStore:
         *,
         error: str | None = None,
         size: int | None = None,
+        sha256: str | None = None,
         manifest: bytes | None = None,
     ) -> None:
         values = {"export_id": export_id, "maker": maker, "final": status, "sentence": error}
         async with self._database.write() as connection:
-            await connection.execute(_FINISH, {**values, "length": size, "proof": manifest})
+            await connection.execute(_FINISH, {**values, "length": size, "sum": sha256, "proof": manifest})
             if status is not Status.DONE:
                 await connection.execute(_DROP_PARTS, {"export_id": export_id})
 

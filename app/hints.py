@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 QUEUE = "queue"  # a report was queued
+EXPORTS = "exports"  # a file was asked for
 EXPIRED = "expired"  # a report was deleted, and its rows are to be removed
 CHUNKS = "chunks:"  # begins each topic that viewers listen to
 

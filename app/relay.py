@@ -19,7 +19,7 @@ _LOOK_SECONDS = 0.1  # SQLite
 _CALM_SECONDS = 1.0  # SQLite: between hints to those who write when woken
 _TEST_SECONDS = 10  # PostgreSQL: a line that is silent may be dead
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds before another try
-_UNHURRIED = {hints.QUEUE, hints.EXPIRED}  # who listens to these looks by himself in time
+_UNHURRIED = {hints.QUEUE, hints.EXPIRED, hints.EXPORTS}  # who listens to these looks by himself in time
 _LAST_SECONDS = 1.0  # for the last hints of a server that stops
 
 

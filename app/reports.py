@@ -56,6 +56,10 @@ class Reports:
         await self._spool.room.require(report.bytes)
         return await self._queue(user, report.dataset, report.spec, report.columns, report.id)
 
+    async def require_room(self, report: Report) -> None:
+        """For a file of the report that is kept. Raises SpoolFull."""
+        await self._spool.room.require(report.bytes)
+
     async def _queue(
         self, user: User, dataset: str, spec: Spec, columns: tuple[Column, ...], continues: str | None = None
     ) -> Report:

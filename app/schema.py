@@ -98,8 +98,8 @@ summary = Table(
     Column("payload", LargeBinary, nullable=False),  # of app/figures.py
 )
 
-# A file made of a report's rows. Of a format that is sent while it is made only its length and sum are kept, of
-# the others the file itself, in parts.
+# A file made of a report's rows. Of a format that is sent while it is made only its length and sum are kept,
+# of the others the file itself, in parts.
 export = Table(
     "export",
     metadata,
@@ -115,6 +115,7 @@ export = Table(
     Column("cancel_requested", Boolean, nullable=False, default=False),
     Column("rows", BigInteger, nullable=False, default=0),
     Column("size", BigInteger),
+    Column("sha256", Text),
     Column("manifest", LargeBinary),
     Column("sizes", LargeBinary),
     Column("created_at", Double, nullable=False),

@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("cancel_requested", sa.Boolean, nullable=False),
         sa.Column("rows", sa.BigInteger, nullable=False),
         sa.Column("size", sa.BigInteger),
+        sa.Column("sha256", sa.Text),
         sa.Column("manifest", sa.LargeBinary),
         sa.Column("sizes", sa.LargeBinary),
         sa.Column("created_at", sa.Double, nullable=False),
