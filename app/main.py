@@ -18,7 +18,10 @@ from litestar.types import Message, Scope
 from app import __version__, compression
 from app.catalog import Catalog
 from app.database import Database
+from app.downloads import Downloads
 from app.events import Events
+from app.export_store import ExportStore
+from app.exporter import Exporter
 from app.fragments import Fragments
 from app.hints import Hints
 from app.leases import Leases
@@ -29,7 +32,7 @@ from app.report_store import ReportStore
 from app.reports import Reports
 from app.retention import Retention
 from app.room import Room
-from app.routes import api, datasets, ops, problems, reports, rows, session, stream, summary
+from app.routes import api, datasets, downloads, ops, problems, reports, rows, session, stream, summary
 from app.routes.access import current_user, refuse_other_names, refuse_other_sites
 from app.run_context import RunContext
 from app.sessions import Sessions
@@ -68,6 +71,8 @@ class Parts:
     pages: Pages
     events: Events
     summaries: Summaries
+    exports: ExportStore
+    downloads: Downloads
 
 
 @asynccontextmanager
@@ -87,7 +92,8 @@ async def running(settings: Settings, sources: Sequence[Source]) -> AsyncIterato
             settings,
         )
         worker = Worker(context)
-        retention = Retention(database, parts.sessions, parts.wake)
+        retention = Retention(database, parts.sessions, parts.exports, parts.wake)
+        exporter = Exporter(parts.store, parts.spool, parts.exports, parts.downloads, parts.wake)
         with presence(database) as alone:
             if alone:
                 await leases.release_all()  # reports of a server that was killed go on at once
@@ -95,13 +101,15 @@ async def running(settings: Settings, sources: Sequence[Source]) -> AsyncIterato
             relaying = asyncio.create_task(relay.serve(), name="relay")
             serving = asyncio.create_task(worker.serve(), name="worker")
             sweeping = asyncio.create_task(retention.serve(), name="retention")
+            exporting = asyncio.create_task(exporter.serve(), name="exporter")
             try:
                 yield parts
             finally:
                 parts.events.stop()
                 retention.stop()
+                exporter.stop()
                 await worker.stop()
-                await asyncio.gather(serving, sweeping)
+                await asyncio.gather(serving, sweeping, exporting)
                 relay.stop()  # last, for it tells the other servers which reports are free now
                 await relaying
     finally:
@@ -112,7 +120,7 @@ def _assemble(settings: Settings, sources: Sequence[Source], database: Database)
     catalog = Catalog(sources, settings.query)
     room = Room(database, settings.spool_max_bytes, settings.spool_free_bytes)
     store, spool, wake = ReportStore(database), Spool(database, room), Hints()
-    fragments = Fragments(environment())
+    fragments, exports = Fragments(environment()), ExportStore(database)
     return Parts(
         settings=settings,
         catalog=catalog,
@@ -125,6 +133,8 @@ def _assemble(settings: Settings, sources: Sequence[Source], database: Database)
         pages=Pages(settings.page_rows, settings.page_chunks),
         events=Events(store, spool, fragments, wake, settings.ping_seconds),
         summaries=Summaries(database, spool),
+        exports=exports,
+        downloads=Downloads(store, spool, exports, catalog, wake),
     )
 
 
@@ -132,7 +142,7 @@ def create_app(parts: Parts) -> Litestar:
     named = {field.name: getattr(parts, field.name) for field in fields(parts)}
     app = Litestar(
         route_handlers=[
-            *_handlers(datasets, reports, rows, summary, stream, session, api, ops),
+            *_handlers(datasets, reports, rows, summary, stream, downloads, session, api, ops),
             create_static_files_router("/static", directories=[STATIC]),
         ],
         dependencies={name: _always(part) for name, part in named.items()} | {"user": Provide(current_user)},

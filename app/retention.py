@@ -14,6 +14,7 @@ from sqlalchemy import and_, bindparam, delete, func, select
 
 from app import hints
 from app.database import Database, now
+from app.export_store import ExportStore
 from app.errors import StateUnavailable
 from app.hints import Hints
 from app.report_row import FINAL
@@ -23,6 +24,7 @@ from app.sessions import Sessions
 log = logging.getLogger(__name__)
 
 _EVERY_SECONDS = 300.0
+_FILE_SECONDS = 86_400.0  # files of reports are kept for a day; they can be made again
 _AGAIN_SECONDS = 10.0  # after a sweep that failed
 
 # A step on SQLite takes 1 ms, or 30 ms where it writes the log back to the file, as an append does.
@@ -45,8 +47,10 @@ _DELETE_REPORT = delete(report).where(report.c.id == bindparam("of_report"), _pa
 
 
 class Retention:
-    def __init__(self, database: Database, sessions: Sessions, wake: Hints) -> None:
-        self._database, self._sessions, self._hints = database, sessions, wake
+    def __init__(
+        self, database: Database, sessions: Sessions, exports: ExportStore, wake: Hints
+    ) -> None:
+        self._database, self._sessions, self._exports, self._hints = database, sessions, exports, wake
         self._stopping = asyncio.Event()
         self._failed = False
 
@@ -77,6 +81,7 @@ class Retention:
     async def sweep(self) -> None:
         """Removes all that is past its time. Raises StateUnavailable."""
         await self._sessions.sweep()
+        await self._exports.forget(_FILE_SECONDS)
         async with self._database.read() as connection:
             expired = list((await connection.execute(_EXPIRED)).scalars())
         for report_id in expired:
