@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from itertools import accumulate
 
 from app import hints
-from app.export_store import PART_BYTES, ExportStore, StoredExport
+from app.codec import decode
+from app.export_store import PART_BYTES, ExportStore
 from app.exports.writing import StreamWriter
 from app.hints import Hints
-from app.model import Chunk, Report, Status
+from app.model import Chunk, Report, Status, StoredExport
 from app.report_store import ReportStore
 from app.spool import Spool
 
@@ -163,4 +164,4 @@ class Parts:
 
 
 def pieces(writer: StreamWriter, chunks: Sequence[Chunk]) -> list[bytes]:
-    return [writer.payload(chunk.payload, chunk.first_row) for chunk in chunks]
+    return [writer.rows(decode(chunk.payload), chunk.first_row) for chunk in chunks]

@@ -15,13 +15,13 @@ from functools import partial
 from app.bodies import Again, Live, Parts, chunks_of, pieces
 from app.catalog import Catalog
 from app.errors import NotFound, RowfallError, TooEarly
-from app.export_store import ExportStore, StoredExport
+from app.export_store import ExportStore
 from app.exports import Export
 from app.exports.manifest import Manifest, manifest
 from app.exports.writing import Options, Preset, StreamWriter
 from app.file_names import file_name
 from app.hints import Hints
-from app.model import Report, Status
+from app.model import Report, Status, StoredExport
 from app.report_store import ReportStore
 from app.spool import Spool
 
@@ -63,7 +63,9 @@ class Downloads:
         return Download(name, export.media_type, found.size, found.sha256, again)
 
     async def file(self, report: Report, export: Export, options: Options) -> StoredExport | None:
-        return await self._exports.find(report.id, report.generation, export.name, options_text(export, options))
+        return await self._exports.find(
+            report.id, report.generation, export.name, options_text(export, options)
+        )
 
     async def manifest(self, report: Report, export: Export, options: Options) -> bytes:
         """JSON; with length and sum once the report is over and the file was made."""

@@ -4,7 +4,7 @@ A file is made anew from the start by whoever finds the lease of its maker run o
 guarded by its name, so a former one writes nothing.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from sqlalchemy import Double, Row, and_, bindparam, delete, insert, or_, select
 
 from app.database import Database, now
 from app.errors import LeaseLost
-from app.model import Status
+from app.model import Made, Status, StoredExport
 from app.report_row import FINAL
 from app.schema import export, export_part, report
 
@@ -90,38 +90,6 @@ _DROP_PARTS = delete(export_part).where(export_part.c.export == bindparam("expor
 _OLD = select(export.c.id).where(
     export.c.status.not_in(_UNFINISHED), export.c.created_at < now() - bindparam("age", type_=Double)
 )
-
-
-@dataclass(frozen=True, slots=True)
-class StoredExport:
-    """A file in the state database, or what is known of one that is made as it is sent."""
-
-    id: str
-    report: str
-    generation: int
-    format: str
-    options: str
-    status: Status
-    error: str | None
-    cancel_requested: bool
-    rows: int  # written so far
-    size: int | None  # bytes
-    sha256: str | None  # hexadecimal
-    manifest: bytes | None  # JSON
-    sizes: tuple[int, ...]  # bytes of its beginning, of each chunk, of its end; () for a file in parts
-    created_at: float
-    finished_at: float | None
-    read_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """How far a file is; the fields are those of the statements."""
-
-    export_id: str
-    maker: str
-    so_far: int  # rows
-    lease_seconds: float
 
 
 class ExportStore:

@@ -14,12 +14,12 @@ from app import hints
 from app.bodies import BrokenOff
 from app.codec import decode
 from app.downloads import Downloads
-from app.errors import LeaseLost, RowfallError, SpoolFull, StateUnavailable
-from app.export_store import PART_BYTES, ExportStore, Made, StoredExport
+from app.errors import LeaseLost, RowfallError, StateUnavailable
+from app.export_store import PART_BYTES, ExportStore
 from app.exports import EXPORTS
 from app.exports.writing import FileWriter, Options
 from app.hints import Hints
-from app.model import Report, Row, Status
+from app.model import Made, Report, Row, Status, StoredExport
 from app.report_store import ReportStore
 from app.spool import Spool
 
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 _POLL_SECONDS = 1.0
 _LEASE_SECONDS = 30.0
 _TELL_SECONDS = 0.5
+_INTERNAL = "An error inside Rowfall stopped this file; the server's log has the details."
 _BATCH = 4  # chunks in memory at a time
 
 
@@ -64,28 +65,23 @@ class Exporter:
         self._hints.notify(hints.EXPORTS)
 
     async def _make_next(self) -> bool:
+        """False if there is nothing to do, or the server stops."""
         found = await self._exports.claim(self._maker, _LEASE_SECONDS)
         if found is None:
             return False
-        status, error = Status.FAILED, None
         try:
             await self._make(found)
         except Stopped:
             if self._stopping.is_set():
-                return False  # its lease runs out, or a restart takes it up
-            status = Status.CANCELLED
-        except (LeaseLost, BrokenOff):
-            return True
-        except SpoolFull as full:
-            error = full.sentence
-        except RowfallError as known:
-            error = known.sentence
+                return False  # its lease runs out, and it is made anew
+            await self._exports.finish(found.id, self._maker, Status.CANCELLED)
+        except (LeaseLost, BrokenOff) as error:
+            log.info("the file %s is not made here any more: %s", found.id, error)
+        except RowfallError as error:
+            await self._exports.finish(found.id, self._maker, Status.FAILED, error=error.sentence)
         except Exception:
             log.exception("the file %s could not be made", found.id)
-            error = "An error inside Rowfall stopped this file; the server's log has the details."
-        else:
-            return True
-        await self._exports.finish(found.id, self._maker, status, error=error)
+            await self._exports.finish(found.id, self._maker, Status.FAILED, error=_INTERNAL)
         return True
 
     async def _make(self, found: StoredExport) -> None:
@@ -102,12 +98,10 @@ class Exporter:
             writing = asyncio.create_task(asyncio.to_thread(writer.write, path, feed.chunks, about))
             await self._watch(writing, feed, found, writer)
             about = writing.result()
-            size, sha = path.stat().st_size, await asyncio.to_thread(_sum, path)
+            size, sha = await asyncio.to_thread(_size_and_sum, path)
             await self._keep(found, path, report.rows, size)
         proof = replace(about, sha256=sha, size=size).to_json()
-        await self._exports.finish(
-            found.id, self._maker, Status.DONE, size=size, sha256=sha, manifest=proof
-        )
+        await self._exports.finish(found.id, self._maker, Status.DONE, size=size, sha256=sha, manifest=proof)
         log.info("%s of report %s: %d bytes", export.name, report.id, size)
 
     async def _watch(
@@ -118,9 +112,7 @@ class Exporter:
             while not writing.done():
                 await asyncio.wait((writing,), timeout=_TELL_SECONDS)
                 rows = feed.rows // writer.passes
-                cancelled = await self._exports.progress(
-                    Made(found.id, self._maker, rows, _LEASE_SECONDS)
-                )
+                cancelled = await self._exports.progress(Made(found.id, self._maker, rows, _LEASE_SECONDS))
                 if cancelled or self._stopping.is_set():
                     feed.stopped = True
         except BaseException:
@@ -131,7 +123,7 @@ class Exporter:
     async def _keep(self, found: StoredExport, path: Path, rows: int, size: int) -> None:
         await self._spool.room.take(size)
         made = Made(found.id, self._maker, rows, _LEASE_SECONDS)
-        with path.open("rb") as file:  # noqa: ASYNC230 - it was just written: its pages are in memory
+        with path.open("rb") as file:
             number = 0
             while part := file.read(PART_BYTES):
                 await self._exports.progress(made, (number, part))
@@ -162,6 +154,6 @@ class _Feed:
             after = found[-1].number
 
 
-def _sum(path: Path) -> str:
+def _size_and_sum(path: Path) -> tuple[int, str]:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()

@@ -187,3 +187,35 @@ class Chunk:
     @property
     def extent(self) -> Extent:
         return Extent(self.number, self.first_row, self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredExport:
+    """A file in the state database, or what is known of one that is made as it is sent."""
+
+    id: str
+    report: str
+    generation: int
+    format: str
+    options: str
+    status: Status
+    error: str | None
+    cancel_requested: bool
+    rows: int  # written so far
+    size: int | None  # bytes
+    sha256: str | None  # hexadecimal
+    manifest: bytes | None  # JSON
+    sizes: tuple[int, ...]  # bytes of its beginning, of each chunk, of its end; () for a file in parts
+    created_at: float
+    finished_at: float | None
+    read_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """How far a file is; the fields are those of the statements."""
+
+    export_id: str
+    maker: str
+    so_far: int  # rows
+    lease_seconds: float

@@ -14,8 +14,8 @@ from sqlalchemy import and_, bindparam, delete, func, select
 
 from app import hints
 from app.database import Database, now
-from app.export_store import ExportStore
 from app.errors import StateUnavailable
+from app.export_store import ExportStore
 from app.hints import Hints
 from app.report_row import FINAL
 from app.schema import chunk, report
@@ -47,9 +47,7 @@ _DELETE_REPORT = delete(report).where(report.c.id == bindparam("of_report"), _pa
 
 
 class Retention:
-    def __init__(
-        self, database: Database, sessions: Sessions, exports: ExportStore, wake: Hints
-    ) -> None:
+    def __init__(self, database: Database, sessions: Sessions, exports: ExportStore, wake: Hints) -> None:
         self._database, self._sessions, self._exports, self._hints = database, sessions, exports, wake
         self._stopping = asyncio.Event()
         self._failed = False

@@ -1,8 +1,6 @@
 """Files of reports: sent, resumed, made beforehand, and proved."""
 
 import asyncio
-import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 from babel import Locale, UnknownLocaleError
@@ -11,28 +9,26 @@ from litestar.di import NamedDependency
 from litestar.enums import MediaType
 from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect, Template
-from litestar.response.streaming import ASGIStreamingResponse
-from litestar.types import Receive, Send
 
 from app import hints
-from app.bodies import BrokenOff
 from app.compression import UNCOMPRESSED
-from app.downloads import Download, Downloads
+from app.downloads import Downloads
 from app.errors import Conflict, InvalidRequest, TooEarly
 from app.export_store import ExportStore
 from app.exports import EXPORTS, Export
 from app.exports.writing import Options, Preset
-from app.file_names import disposition
 from app.hints import Hints
 from app.model import Report
 from app.permissions import User
 from app.reports import Reports
 from app.routes.access import AnyRequest
+from app.routes.files import sent
 
 _WAIT_SECONDS = 10.0  # for a file that is being made, before the page that tells how far it is
 _OLD_PROTOCOL = (
-    "This report is still running. Over HTTP/1.0 a file that breaks off looks whole, so it is sent over HTTP/1.1 "
-    "only: download it when the report is over, or have the proxy in front speak HTTP/1.1 (proxy_http_version)."
+    "This report is still running. Over HTTP/1.0 a file that breaks off looks whole, so it is sent over "
+    "HTTP/1.1 only: download it when the report is over, or have the proxy in front speak HTTP/1.1 "
+    "(proxy_http_version)."
 )
 
 
@@ -68,7 +64,7 @@ async def download(
             found = await downloads.open(report, export, options)
         except TooEarly:
             return Redirect(f"/reports/{report_id}/downloads", status_code=303)
-    return _answer(request, found)
+    return sent(request, found)
 
 
 async def _made(downloads: Downloads, report: Report, export: Export, options: Options) -> None:
@@ -79,87 +75,6 @@ async def _made(downloads: Downloads, report: Report, export: Export, options: O
         if found is None or found.status.final:
             return
         await asyncio.sleep(0.1)
-
-
-def _answer(request: AnyRequest, found: Download) -> Response[Any]:
-    headers = {"Content-Disposition": disposition(found.name), "Cache-Control": "private, no-cache"}
-    if found.size is None:
-        return _File(found.body(0, 0), headers, found.media_type, 200)
-    headers |= {"ETag": f'"{found.etag}"', "Accept-Ranges": "bytes"}
-    if request.headers.get("if-none-match") == headers["ETag"]:
-        return Response(None, status_code=304, headers=headers)
-    first, end, status = 0, found.size, 200
-    wanted = _range(request, headers["ETag"])
-    if wanted is not None:
-        first, end = _span(wanted, found.size)
-        if first >= end:
-            headers["Content-Range"] = f"bytes */{found.size}"
-            return Response(None, status_code=416, headers=headers)
-        headers["Content-Range"] = f"bytes {first}-{end - 1}/{found.size}"
-        status = 206
-    headers["Content-Length"] = str(end - first)
-    return _File(found.body(first, end), headers, found.media_type, status)
-
-
-def _range(request: AnyRequest, etag: str) -> tuple[str, str] | None:
-    """The first and the last byte as they are asked for; None for the whole file."""
-    condition = request.headers.get("if-range")
-    if condition is not None and condition != etag:
-        return None
-    found = re.fullmatch(r"bytes=(\d{0,15})-(\d{0,15})", request.headers.get("range", ""))
-    return (found[1], found[2]) if found and (found[1] or found[2]) else None
-
-
-def _span(wanted: tuple[str, str], size: int) -> tuple[int, int]:
-    first, last = wanted
-    if not first:  # the last so many bytes
-        return max(0, size - int(last)), size
-    return int(first), min(size, int(last) + 1) if last else size
-
-
-class _File(Response[Any]):
-    """A response that breaks the connection when its body cannot come to its end."""
-
-    def __init__(
-        self, body: AsyncIterator[bytes], headers: dict[str, str], media_type: str, status: int
-    ) -> None:
-        super().__init__(None, headers=headers, media_type=media_type, status_code=status)
-        self._body = body
-
-    def to_asgi_response(self, *_: Any, **more: Any) -> "_Sending":
-        request: AnyRequest = more.get("request") or _[1]
-        return _Sending(
-            iterator=self._body,
-            content_length=0,
-            headers=self.headers,
-            media_type=str(self.media_type),
-            status_code=self.status_code,
-            is_head_response=request.method == HttpMethod.HEAD,
-            encoded_headers=more.get("encoded_headers"),
-            cookies=more.get("cookies"),
-        )
-
-
-class _Sending(ASGIStreamingResponse):
-    async def send_body(self, send: Send, receive: Receive) -> None:
-        left = asyncio.create_task(_left(receive))
-        try:
-            async for part in self.iterator:
-                if left.done():
-                    return
-                if part:
-                    assert isinstance(part, bytes)
-                    await send({"type": "http.response.body", "body": part, "more_body": True})
-        except BrokenOff:
-            return  # without a last message the server breaks the connection
-        finally:
-            left.cancel()
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 @get("/reports/{report_id:str}/export.json", include_in_schema=False)
@@ -249,7 +164,7 @@ def _options(preset: Preset, request: AnyRequest) -> Options:
 
 
 def _decimal(languages: str) -> str:
-    first = languages.split(",")[0].split(";")[0].strip()
+    first = languages.split(",", maxsplit=1)[0].split(";", maxsplit=1)[0].strip()
     try:
         found = Locale.parse(first, sep="-").number_symbols["latn"]["decimal"]
     except (ValueError, UnknownLocaleError, KeyError):

@@ -47,7 +47,7 @@ async def create(
     store: NamedDependency[ReportStore],
 ) -> Response[Any]:
     form = await request.form()
-    unknown = sorted(set(form) - {"dataset", "col"})
+    unknown = sorted(set(form) - {"dataset", "col", "download"})
     if unknown:
         raise InvalidRequest(f"{', '.join(unknown)}: filters and sorting are not available yet.")
     columns = [str(name) for name in form.getall("col", [])]
@@ -58,7 +58,8 @@ async def create(
     except TooManyReports as error:
         again = Again("/reports", (("dataset", dataset), *(("col", name) for name in columns)))
         return too_many(request, error, await store.running(user.account), again)
-    return Redirect(f"/reports/{report.id}", status_code=303)
+    file = "/export.csv" if form.get("download") == "csv" else ""
+    return Redirect(f"/reports/{report.id}{file}", status_code=303)
 
 
 @post("/reports/{report_id:str}/continuation", include_in_schema=False)

@@ -1,0 +1,97 @@
+"""Sending a file: with a length, in parts, or as it grows; and breaking off where it cannot be whole."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+from litestar import HttpMethod, Response
+from litestar.response.streaming import ASGIStreamingResponse
+from litestar.types import Receive, Send
+
+from app.bodies import BrokenOff
+from app.downloads import Download
+from app.file_names import disposition
+from app.routes.access import AnyRequest
+
+
+def sent(request: AnyRequest, found: Download) -> Response[Any]:
+    """The answer to a request for the file, or for a part of it (RFC 9110, 14)."""
+    headers = {"Content-Disposition": disposition(found.name), "Cache-Control": "private, no-cache"}
+    if found.size is None:
+        return _File(found.body(0, 0), headers, found.media_type, 200)
+    headers |= {"ETag": f'"{found.etag}"', "Accept-Ranges": "bytes"}
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(None, status_code=304, headers=headers)
+    first, end, status = 0, found.size, 200
+    wanted = _range(request, headers["ETag"])
+    if wanted is not None:
+        first, end = _span(wanted, found.size)
+        if first >= end:
+            headers["Content-Range"] = f"bytes */{found.size}"
+            return Response(None, status_code=416, headers=headers)
+        headers["Content-Range"] = f"bytes {first}-{end - 1}/{found.size}"
+        status = 206
+    headers["Content-Length"] = str(end - first)
+    return _File(found.body(first, end), headers, found.media_type, status)
+
+
+def _range(request: AnyRequest, etag: str) -> tuple[str, str] | None:
+    """The first and the last byte as they are asked for; None for the whole file."""
+    condition = request.headers.get("if-range")
+    if condition is not None and condition != etag:
+        return None
+    found = re.fullmatch(r"bytes=(\d{0,15})-(\d{0,15})", request.headers.get("range", ""))
+    return (found[1], found[2]) if found and (found[1] or found[2]) else None
+
+
+def _span(wanted: tuple[str, str], size: int) -> tuple[int, int]:
+    first, last = wanted
+    if not first:  # the last so many bytes
+        return max(0, size - int(last)), size
+    return int(first), min(size, int(last) + 1) if last else size
+
+
+class _File(Response[Any]):
+    """A response that breaks the connection when its body cannot come to its end."""
+
+    def __init__(
+        self, body: AsyncIterator[bytes], headers: dict[str, str], media_type: str, status: int
+    ) -> None:
+        super().__init__(None, headers=headers, media_type=media_type, status_code=status)
+        self._body = body
+
+    def to_asgi_response(self, *_: Any, **more: Any) -> "_Sending":
+        request: AnyRequest = more.get("request") or _[1]
+        return _Sending(
+            iterator=self._body,
+            content_length=0,
+            headers=self.headers,
+            media_type=str(self.media_type),
+            status_code=self.status_code,
+            is_head_response=request.method == HttpMethod.HEAD,
+            encoded_headers=more.get("encoded_headers"),
+            cookies=more.get("cookies"),
+        )
+
+
+class _Sending(ASGIStreamingResponse):
+    async def send_body(self, send: Send, receive: Receive) -> None:
+        left = asyncio.create_task(_left(receive))
+        try:
+            async for part in self.iterator:
+                if left.done():
+                    return
+                if part:
+                    assert isinstance(part, bytes)
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+        except BrokenOff:
+            return  # without a last message the server breaks the connection
+        finally:
+            left.cancel()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
