@@ -58,7 +58,8 @@ class _File(Response[Any]):
     def __init__(
         self, body: AsyncIterator[bytes], headers: dict[str, str], media_type: str, status: int
     ) -> None:
-        super().__init__(None, headers=headers, media_type=media_type, status_code=status)
+        # Litestar adds the charset to text by itself.
+        super().__init__(None, headers=headers, media_type=media_type.partition(";")[0], status_code=status)
         self._body = body
 
     def to_asgi_response(self, *_: Any, **more: Any) -> "_Sending":
