@@ -98,6 +98,53 @@ def datasets(sources: Sequence[str]) -> None:
         raise SystemExit(1)
 
 
+@cli.command()
+@click.argument("source")
+@click.argument("dataset")
+@click.option("--format", "name", help="csv, ndjson, xlsx or parquet (by the file's suffix; csv).")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="The file; else standard output."
+)
+@click.option("--column", "columns", multiple=True, help="A column, in the wanted order; all unless given.")
+@click.option(
+    "--preset",
+    type=click.Choice(["data", "excel"]),
+    default="data",
+    help="Of a CSV: data for programs, excel for a double click.",
+)
+@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="Settings (rowfall.toml).")
+def export(
+    source: str,
+    dataset: str,
+    name: str | None,
+    output: Path | None,
+    columns: Sequence[str],
+    preset: str,
+    quiet: bool,
+    config: Path | None,
+) -> None:
+    """Write DATASET (its name, or SOURCE.NAME) to a file. Exits with 1, and leaves none, if it is not whole."""
+    from app import export_command
+    from app.exports.writing import Options, Preset
+
+    logging.getLogger().setLevel(logging.WARNING)
+    (opened,) = _open([source])
+    _require_file(_named(source)[1])
+    if not dataset.startswith(f"{opened.name}."):
+        dataset = f"{opened.name}.{dataset}"
+    try:
+        made = export_command.format_of(name, output)
+        wanted = export_command.Wanted(dataset, columns, made, Options(Preset(preset)), output, quiet)
+        rows = export_command.export(_settings(config, {}), opened, wanted)
+    except RowfallError as error:
+        raise _Failure(error.sentence) from error
+    except OSError as error:
+        raise _Failure(f"{output} cannot be written: {error.strerror}.") from error
+    if output is not None and not quiet:
+        click.echo(f"{rows:,} rows in {output}", err=True)
+
+
 def _settings(config: Path | None, flags: dict[str, Any]) -> Settings:
     found = config or Path("rowfall.toml")
     if config is not None and not config.is_file():
