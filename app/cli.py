@@ -99,8 +99,8 @@ def datasets(sources: Sequence[str]) -> None:
 
 
 @cli.command()
-@click.argument("source")
-@click.argument("dataset")
+@click.argument("source", metavar="SOURCE")
+@click.argument("dataset", metavar="DATASET")
 @click.option("--format", "name", help="csv, ndjson, xlsx or parquet (by the file's suffix; csv).")
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="The file; else standard output."
@@ -124,7 +124,7 @@ def export(
     quiet: bool,
     config: Path | None,
 ) -> None:
-    """Write DATASET (its name, or SOURCE.NAME) to a file. Exits with 1, and leaves none, if it is not whole."""
+    """Write DATASET, a name or SOURCE.NAME, to a file. Exits with 1, and leaves none, if it is not whole."""
     from app import export_command
     from app.exports.writing import Options, Preset
 
