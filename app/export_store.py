@@ -4,15 +4,17 @@ A file is made anew from the start by whoever finds the lease of its maker run o
 guarded by its name, so a former one writes nothing.
 """
 
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 import msgspec
 import uuid_utils
 from sqlalchemy import Double, Row, and_, bindparam, delete, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
 
 from app.database import Database, now
-from app.errors import LeaseLost
+from app.errors import LeaseLost, NotFound
 from app.model import Made, Status, StoredExport
 from app.report_row import FINAL
 from app.schema import export, export_part, report
@@ -76,7 +78,10 @@ _FINISH = (
         lease_owner=None,
         finished_at=now(),
     )
+    .returning(export.c.id)
 )
+_RELEASE_ALL = update(export).where(export.c.status == Status.RUNNING).values(lease_owner=None, lease_until=0)
+_RELEASE = _RELEASE_ALL.where(export.c.lease_owner == bindparam("maker"))
 _CANCEL = update(export).where(_by_id, export.c.status.in_(_UNFINISHED)).values(cancel_requested=True)
 _CANCEL_QUEUED = (
     update(export)
@@ -108,14 +113,15 @@ class ExportStore:
         return _stored(row) if row else None
 
     async def request(self, report: str, generation: int, format_: str, options: str) -> StoredExport:
-        """The file that is there, is being made, or is queued now."""
+        """The file that is there, is being made, or is queued now. Raises NotFound if the report was deleted."""
         new = {**_new(report, generation, format_, options), "status": Status.QUEUED}
         statement = self._database.insert(export).values(created_at=now()).on_conflict_do_nothing()
-        async with self._database.write() as connection:
-            await connection.execute(statement, new)
+        with suppress(IntegrityError):  # the report was deleted
+            async with self._database.write() as connection:
+                await connection.execute(statement, new)
         found = await self.find(report, generation, format_, options)
-        if found is None:  # the report was deleted
-            raise LeaseLost
+        if found is None:
+            raise NotFound(f"The report {report} was deleted.")
         if found.status in (Status.FAILED, Status.CANCELLED):
             async with self._database.write() as connection:
                 await connection.execute(_AGAIN, {"export_id": found.id})
@@ -145,8 +151,9 @@ class ExportStore:
             "sizes": msgspec.msgpack.encode(sizes),
         }
         statement = self._database.insert(export).values(created_at=now(), finished_at=now())
-        async with self._database.write() as connection:
-            await connection.execute(statement.on_conflict_do_nothing(), known)
+        with suppress(IntegrityError):  # the report was deleted meanwhile
+            async with self._database.write() as connection:
+                await connection.execute(statement.on_conflict_do_nothing(), known)
 
     async def claim(self, maker: str, lease_seconds: float) -> StoredExport | None:
         """The oldest file that waits or whose maker went silent; nothing of it is there any more."""
@@ -181,11 +188,30 @@ class ExportStore:
         sha256: str | None = None,
         manifest: bytes | None = None,
     ) -> None:
-        values = {"export_id": export_id, "maker": maker, "final": status, "sentence": error}
+        """The final status; nothing changes if the lease was lost."""
+        values = {
+            "export_id": export_id,
+            "maker": maker,
+            "final": status,
+            "sentence": error,
+            "length": size,
+            "sum": sha256,
+            "proof": manifest,
+        }
         async with self._database.write() as connection:
-            await connection.execute(_FINISH, {**values, "length": size, "sum": sha256, "proof": manifest})
-            if status is not Status.DONE:
+            held = (await connection.execute(_FINISH, values)).first() is not None
+            if held and status is not Status.DONE:
                 await connection.execute(_DROP_PARTS, {"export_id": export_id})
+
+    async def release(self, maker: str) -> None:
+        """A graceful stop: what it was making is made by the next at once."""
+        async with self._database.write() as connection:
+            await connection.execute(_RELEASE, {"maker": maker})
+
+    async def release_all(self) -> None:
+        """Only for a server that knows it is alone: whoever held these leases is gone."""
+        async with self._database.write() as connection:
+            await connection.execute(_RELEASE_ALL)
 
     async def cancel(self, export_id: str) -> None:
         async with self._database.write() as connection:

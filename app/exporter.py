@@ -73,7 +73,8 @@ class Exporter:
             await self._make(found)
         except Stopped:
             if self._stopping.is_set():
-                return False  # its lease runs out, and it is made anew
+                await self._exports.release(self._maker)
+                return False
             await self._exports.finish(found.id, self._maker, Status.CANCELLED)
         except (LeaseLost, BrokenOff) as error:
             log.info("the file %s is not made here any more: %s", found.id, error)

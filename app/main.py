@@ -96,7 +96,8 @@ async def running(settings: Settings, sources: Sequence[Source]) -> AsyncIterato
         exporter = Exporter(parts.store, parts.spool, parts.exports, parts.downloads, parts.wake)
         with presence(database) as alone:
             if alone:
-                await leases.release_all()  # reports of a server that was killed go on at once
+                await leases.release_all()  # reports of a server that was killed go on at once,
+                await parts.exports.release_all()  # and its files are made anew
             relay = Relay(database, parts.wake)
             relaying = asyncio.create_task(relay.serve(), name="relay")
             serving = asyncio.create_task(worker.serve(), name="worker")
