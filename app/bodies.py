@@ -16,8 +16,10 @@ from app.spool import Spool
 
 _BATCH = 4  # chunks in memory at a time
 _POLL_SECONDS = 1.0
-_DRIP_SECONDS = 15.0  # a proxy gives up after 60 silent seconds,
-_HELD_BYTES = 24  # so one of these is sent each 15 s while no rows come: enough for six minutes
+_DRIP_SECONDS = 45.0  # a proxy gives up after 60 silent seconds,
+_HELD_BYTES = (
+    24  # so one of these is sent each 45 s while no rows come. A header of six bytes lasts five minutes
+)
 
 # Called with the report, the writer, the sizes of the pieces and the sum, once the file is whole.
 Remember = Callable[[Report, StreamWriter, Sequence[int], str], Awaitable[None]]

@@ -102,12 +102,8 @@ class ExportStore:
         self._database = database
 
     async def find(self, report: str, generation: int, format_: str, options: str) -> StoredExport | None:
-        values = {
-            "of_report": report,
-            "of_generation": generation,
-            "of_format": format_,
-            "of_options": options,
-        }
+        names = ("of_report", "of_generation", "of_format", "of_options")
+        values = dict(zip(names, (report, generation, format_, options), strict=True))
         async with self._database.read() as connection:
             row = (await connection.execute(_FIND, values)).first()
         return _stored(row) if row else None

@@ -293,6 +293,4 @@ async def test_what_is_known_of_a_file_is_remembered_once(
 
 
 async def _remember(exports: ExportStore, report: str) -> None:
-    await exports.remember(
-        report, 1, "csv", "data", sizes=(2, 0, 10), sha256="sum", rows=7, manifest=b"{}"
-    )
+    await exports.remember(report, 1, "csv", "data", sizes=(2, 0, 10), sha256="sum", rows=7, manifest=b"{}")
