@@ -109,7 +109,7 @@ class ExportStore:
         return _stored(row) if row else None
 
     async def request(self, report: str, generation: int, format_: str, options: str) -> StoredExport:
-        """The file that is there, is being made, or is queued now. Raises NotFound if the report was deleted."""
+        """The file that is there, is being made, or is queued now. Raises NotFound for a deleted report."""
         new = {**_new(report, generation, format_, options), "status": Status.QUEUED}
         statement = self._database.insert(export).values(created_at=now()).on_conflict_do_nothing()
         with suppress(IntegrityError):  # the report was deleted

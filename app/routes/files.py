@@ -1,6 +1,7 @@
 """Sending a file: with a length, in parts, or as it grows; and breaking off where it cannot be whole."""
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,8 +12,11 @@ from litestar.types import Receive, Send
 
 from app.bodies import BrokenOff
 from app.downloads import Download
+from app.errors import RowfallError
 from app.file_names import disposition
 from app.routes.access import AnyRequest
+
+log = logging.getLogger(__name__)
 
 
 def sent(request: AnyRequest, found: Download) -> Response[Any]:
@@ -21,7 +25,7 @@ def sent(request: AnyRequest, found: Download) -> Response[Any]:
     if found.size is None:
         return _File(found.body(0, 0), headers, found.media_type, 200)
     headers |= {"ETag": f'"{found.etag}"', "Accept-Ranges": "bytes"}
-    if request.headers.get("if-none-match") == headers["ETag"]:
+    if _known(request.headers.get("if-none-match", ""), headers["ETag"]):
         return Response(None, status_code=304, headers=headers)
     first, end, status = 0, found.size, 200
     wanted = _range(request, headers["ETag"])
@@ -36,13 +40,20 @@ def sent(request: AnyRequest, found: Download) -> Response[Any]:
     return _File(found.body(first, end), headers, found.media_type, status)
 
 
+def _known(conditions: str, etag: str) -> bool:
+    """Whether the client has the file: a proxy that compresses marks the ETag as weak."""
+    return conditions.strip() == "*" or etag in re.findall(r'"[^"]*"', conditions)
+
+
 def _range(request: AnyRequest, etag: str) -> tuple[str, str] | None:
     """The first and the last byte as they are asked for; None for the whole file."""
     condition = request.headers.get("if-range")
     if condition is not None and condition != etag:
         return None
     found = re.fullmatch(r"bytes=(\d{0,15})-(\d{0,15})", request.headers.get("range", ""))
-    return (found[1], found[2]) if found and (found[1] or found[2]) else None
+    if found is None or found[0] == "bytes=-" or (found[1] and found[2] and int(found[1]) > int(found[2])):
+        return None  # RFC 9110, 14.2: a range that makes no sense is ignored
+    return found[1], found[2]
 
 
 def _span(wanted: tuple[str, str], size: int) -> tuple[int, int]:
@@ -86,7 +97,8 @@ class _Sending(ASGIStreamingResponse):
                 if part:
                     assert isinstance(part, bytes)
                     await send({"type": "http.response.body", "body": part, "more_body": True})
-        except BrokenOff:
+        except (BrokenOff, RowfallError) as error:
+            log.info("a download was broken off: %s", error)
             return  # without a last message the server breaks the connection
         finally:
             left.cancel()

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from app.catalog import Listing
 from app.cells import in_full
 from app.errors import SourceError
-from app.model import Column, Dataset, Extent, Kind, Report, Skipped, Spec, Status
+from app.model import Column, Dataset, Extent, Kind, Report, Skipped, Spec, Status, StoredExport
 from app.pages import Page as ReportPage
 from app.permissions import LOCAL_USER
 from app.routes.problems import Again
@@ -94,6 +94,39 @@ def show(name: str = "plain", status: Status = Status.RUNNING, **values: Any) ->
     }
 
 
+def make_file(status: Status, **values: Any) -> StoredExport:
+    file = StoredExport(
+        id="0190-file",
+        report="0190-id",
+        generation=1,
+        format="xlsx",
+        options="",
+        status=status,
+        error=None,
+        cancel_requested=False,
+        rows=500,
+        size=1_234_567 if status is Status.DONE else None,
+        sha256="0a" * 32 if status is Status.DONE else None,
+        manifest=b"{}" if status is Status.DONE else None,
+        sizes=(),
+        created_at=1_700_000_003,
+        finished_at=1_700_000_004 if status.final else None,
+        read_at=1_700_000_005,
+    )
+    return replace(file, **values)
+
+
+def downloads(
+    name: str = "plain",
+    xlsx: StoredExport | None = None,
+    parquet: StoredExport | None = None,
+    status: Status = Status.DONE,
+) -> dict[str, Any]:
+    report = make_report(name, status)
+    files = {"xlsx": xlsx, "parquet": parquet}
+    return {"user": LOCAL_USER, "section": "reports", "report": report, "files": files}
+
+
 def pages(name: str) -> dict[str, dict[str, Any]]:
     """The context of every page, with `name` wherever the data may bring one."""
     columns = (Column(name, Kind.TEXT, name), Column("id", Kind.INTEGER))
@@ -117,6 +150,9 @@ def pages(name: str) -> dict[str, dict[str, Any]]:
         },
         "reports/index.html": {"user": user, "section": "reports", "reports": reports},
         "reports/show.html": show(name, Status.FAILED),
+        "reports/downloads.html": downloads(
+            name, make_file(Status.FAILED, error=name), make_file(Status.RUNNING), Status.FAILED
+        ),
         "reports/found.html": {
             "user": user,
             "section": "reports",
@@ -292,6 +328,30 @@ def test_a_list_of_reports_refreshes_itself_only_while_one_runs(jinja: Environme
     running = [make_report(status=Status.DONE), make_report(status=Status.RUNNING)]
     assert 'hx-trigger="every 1s"' in template.render(reports=running, section="reports")
     assert "hx-" not in template.render(reports=running[:1], section="reports")
+
+
+def test_the_files_of_a_report_refresh_themselves_only_while_one_is_made(jinja: Environment) -> None:
+    template = jinja.get_template("reports/downloads.html")
+    for status in Status:
+        html = template.render(downloads(xlsx=make_file(status)))
+        assert ('hx-trigger="every 1s"' in html) is ('http-equiv="refresh"' in html) is not status.final
+        assert (">Cancel<" in html) is not status.final
+    assert 'hx-trigger="every 1s"' not in template.render(downloads())
+
+
+def test_a_file_that_is_made_tells_how_far_it_is(jinja: Environment) -> None:
+    html = jinja.get_template("reports/downloads.html").render(downloads(xlsx=make_file(Status.RUNNING)))
+    (bar,) = [each for each in Page(html).all("span") if each.get("role") == "progressbar"]
+    assert (bar["aria-valuenow"], bar["aria-valuemax"]) == ("500", "2000")
+    assert "500 of 2,000 rows" in html
+
+
+def test_a_format_that_is_not_there_is_not_offered(jinja: Environment) -> None:
+    context = downloads()
+    template = jinja.get_template("reports/downloads.html")
+    assert "Parquet" in template.render(context)
+    del context["files"]["parquet"]
+    assert "Parquet" not in template.render(context)
 
 
 def test_ids_on_a_page_are_unique(jinja: Environment) -> None:
