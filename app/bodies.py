@@ -53,9 +53,11 @@ class Live:
         report: Report,
         writer: StreamWriter,
         remember: Remember,
+        stopping: Callable[[], bool],
     ) -> None:
         self._store, self._spool, self._hints = store, spool, wake
         self._report, self._writer, self._remember = report, writer, remember
+        self._stopping = stopping
         self._sizes: list[int] = []
         self._sha = hashlib.sha256()
 
@@ -78,6 +80,8 @@ class Live:
         with self._hints.listen(hints.chunks(self._report.id)) as hint:
             while True:
                 hint.clear()
+                if self._stopping():
+                    raise BrokenOff("The server stops.")
                 found = await self._store.get(self._report.id)
                 if found is None or (after and found.generation != generation):
                     raise BrokenOff(f"The report {self._report.id} was deleted, or is read anew.")

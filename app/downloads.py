@@ -44,6 +44,12 @@ class Downloads:
         self._store, self._spool, self._exports = store, spool, exports
         self._catalog, self._hints = catalog, wake
         self._measuring = asyncio.Lock()  # one at a time: it takes a core
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Breaks off the files of reports that run: the server stops."""
+        self._stopping = True
+        self._hints.notify_all()
 
     async def open(self, report: Report, export: Export, options: Options) -> Download:
         """Raises TooEarly while the file is still being made; InvalidRequest; StateUnavailable."""
@@ -56,7 +62,9 @@ class Downloads:
         writer = export.stream(report.columns, options)
         if not report.status.final:
             remember = partial(self._remember, export, options)
-            live = Live(self._store, self._spool, self._hints, report, writer, remember)
+            live = Live(
+                self._store, self._spool, self._hints, report, writer, remember, lambda: self._stopping
+            )
             return Download(name, export.media_type, None, None, live)
         found = await self._measured(report, export, options)
         again = Again(self._spool, report, lambda: _stream(export, report, options), found.sizes)

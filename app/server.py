@@ -66,6 +66,7 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # Open streams would keep uvicorn waiting for its whole grace time, so they end first.
+        self._loop.call_soon_threadsafe(self._parts.downloads.stop)
         self._loop.call_soon_threadsafe(self._parts.events.stop)
         super().handle_exit(sig, frame)
         # uvicorn would raise the signal once more, and the process die before its reports are released.

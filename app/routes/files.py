@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from litestar import HttpMethod, Response
+from litestar.enums import MediaType
 from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import Receive, Send
 
@@ -33,7 +34,7 @@ def sent(request: AnyRequest, found: Download) -> Response[Any]:
         first, end = _span(wanted, found.size)
         if first >= end:
             headers["Content-Range"] = f"bytes */{found.size}"
-            return Response(None, status_code=416, headers=headers)
+            return Response(b"", status_code=416, headers=headers, media_type=MediaType.TEXT)
         headers["Content-Range"] = f"bytes {first}-{end - 1}/{found.size}"
         status = 206
     headers["Content-Length"] = str(end - first)
@@ -71,17 +72,20 @@ class _File(Response[Any]):
     ) -> None:
         # Litestar adds the charset to text by itself.
         super().__init__(None, headers=headers, media_type=media_type.partition(";")[0], status_code=status)
+        self._told = media_type
         self._body = body
 
     def to_asgi_response(self, *_: Any, **more: Any) -> "_Sending":
         request: AnyRequest = more.get("request") or _[1]
+        head = request.method == HttpMethod.HEAD
         return _Sending(
             iterator=self._body,
             content_length=0,
-            headers=self.headers,
+            # Litestar leaves the type out of an answer to HEAD.
+            headers=self.headers | ({"Content-Type": self._told} if head else {}),
             media_type=str(self.media_type),
             status_code=self.status_code,
-            is_head_response=request.method == HttpMethod.HEAD,
+            is_head_response=head,
             encoded_headers=more.get("encoded_headers"),
             cookies=more.get("cookies"),
         )
@@ -100,6 +104,8 @@ class _Sending(ASGIStreamingResponse):
         except (BrokenOff, RowfallError) as error:
             log.info("a download was broken off: %s", error)
             return  # without a last message the server breaks the connection
+        except asyncio.CancelledError:
+            return  # the server stops, and this client is slow
         finally:
             left.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -38,7 +38,7 @@ def generate(page: Page, server: Server, dataset: str, origin: str | None = None
 
 
 def press_generate(page: Page) -> str:
-    page.get_by_role("button", name="Generate").click()
+    page.get_by_role("button", name="Generate", exact=True).click()
     page.wait_for_url(re.compile(r"/reports/[0-9a-f-]{36}$"), wait_until="commit")
     return page.url.rsplit("/", 1)[1]
 

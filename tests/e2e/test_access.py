@@ -92,7 +92,7 @@ def test_errors(page: Page, server: Server, inspect: Inspect, complaints: Compla
         inspect()
     page.goto(server.page_of("kinds.kinds"))
     page.locator("input[name=dataset]").evaluate("input => { input.name = 'col'; input.value = 'nothing' }")
-    page.get_by_role("button", name="Generate").click()
+    page.get_by_role("button", name="Generate", exact=True).click()
     expect(page.get_by_text("422")).to_be_visible()
     inspect()
 
@@ -111,7 +111,7 @@ def test_a_report_waits_runs_and_is_cancelled(
         page.goto(f"{server.url}{path}")
         inspect()
     page.goto(server.page_of("kinds.slow"))
-    page.get_by_role("button", name="Generate").click()
+    page.get_by_role("button", name="Generate", exact=True).click()
     expect(page.get_by_text("429")).to_be_visible()
     inspect()
     page.goto(f"{server.url}/reports/{running}")

@@ -198,7 +198,7 @@ def test_tables_with_odd_names_open_from_the_list_and_generate(page: Page, odd: 
 @pytest.mark.parametrize("name", LINE_BREAKS)
 def test_a_table_with_a_line_break_in_its_name_generates(page: Page, odd: Server, name: str) -> None:
     page.goto(odd.page_of(f"tables.{name}"))
-    page.get_by_role("button", name="Generate").click()
+    page.get_by_role("button", name="Generate", exact=True).click()
     wait_for_status(page, "done")
 
 
@@ -364,7 +364,7 @@ def test_the_sixth_report_at_once_is_refused_with_the_list_of_the_five(
     running = [slow.request("slow.slow") for _ in range(5)]
     page.goto(slow.page_of("slow.slow"))
     with page.expect_response(re.compile(r"/reports\?dataset=")) as caught:
-        page.get_by_role("button", name="Generate").click()
+        page.get_by_role("button", name="Generate", exact=True).click()
     assert caught.value.status == 429
     assert int(caught.value.headers["retry-after"]) > 0
     expect(page.get_by_role("heading", name="Too many reports at once")).to_be_visible()

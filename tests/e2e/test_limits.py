@@ -20,7 +20,7 @@ def test_the_sixth_report_is_refused_with_the_five_and_a_stop_beside_each(
     running = [slow.request("slow.slow") for _ in range(5)]
     page.goto(slow.page_of("slow.slow"))
     with page.expect_response(lambda answer: answer.request.method == "POST") as refused:
-        page.get_by_role("button", name="Generate").click()
+        page.get_by_role("button", name="Generate", exact=True).click()
     assert refused.value.status == 429
     assert int(refused.value.headers["retry-after"]) > 0
     expect(page.get_by_role("heading", name="Too many reports at once")).to_be_visible()

@@ -42,7 +42,7 @@ def generate(page: Page, server: Server, dataset: str) -> str:
     """From the start page to the report: its address."""
     page.goto(server.url)
     page.locator(f'a.card[href="/datasets/{dataset}"]').click()
-    page.get_by_role("button", name="Generate").click()
+    page.get_by_role("button", name="Generate", exact=True).click()
     page.wait_for_url(re.compile(r"/reports/[0-9a-f-]{36}$"))
     return page.url
 

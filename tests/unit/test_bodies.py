@@ -51,7 +51,7 @@ class Desk:
 
     def __init__(self, store: ReportStore, spool: Spool, leases: Leases, lease: Lease) -> None:
         self.store, self.spool, self.leases, self.lease = store, spool, leases, lease
-        self.wake, self.told = Hints(), Told()
+        self.wake, self.told, self.stops = Hints(), Told(), asyncio.Event()
         self.generation, self.chunks = 1, 0
 
     async def write(self, chunks: int = 1) -> None:
@@ -75,7 +75,8 @@ class Desk:
     async def live(self, format_: str = "csv") -> AsyncIterator[bytes]:
         report = await self.report()
         writer = _writer(report, format_)
-        return Live(self.store, self.spool, self.wake, report, writer, self.told)(0, 0)
+        stops = self.stops.is_set
+        return Live(self.store, self.spool, self.wake, report, writer, self.told, stops)(0, 0)
 
     async def whole(self, format_: str = "csv") -> bytes:
         """What the file of the finished report has to be."""
@@ -157,6 +158,15 @@ async def test_a_deleted_report_breaks_its_file_off(desk: Desk) -> None:
     await _until(body, 100)
     await desk.leases.finish(desk.lease, Status.DONE)
     assert await desk.store.expire(desk.lease.report)
+    with pytest.raises(BrokenOff):
+        await _rest(body)
+
+
+async def test_a_server_that_stops_breaks_a_file_off(desk: Desk) -> None:
+    body = await desk.live()
+    await desk.write(3)
+    await _until(body, 100)
+    desk.stops.set()
     with pytest.raises(BrokenOff):
         await _rest(body)
 
