@@ -1,20 +1,10 @@
 """A person downloads a report: from its page, from the dataset's, and without scripts."""
 
-import csv
-import hashlib
-import io
-import re
 from pathlib import Path
 
-import openpyxl
-import pytest
 from playwright.sync_api import Download, Page, expect
-from report_page import assert_same, generate, until, wait_for_first_rows, wait_for_status
-from serving import Serve, Server
-from tables import create, select
-from test_access import Inspect, inspect
-from test_look import LOOKS, context, look
-from watching import Complaints, MakeContext
+from test_access import inspect
+from test_look import context
 
 __all__ = ["context", "inspect"]
 
