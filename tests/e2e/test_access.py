@@ -164,3 +164,22 @@ def test_a_row_in_full_and_what_was_found(page: Page, server: Server, inspect: I
     for path in ("/rows/1", "/rows/2?column=3", "/find?q=text%203", "/find?q=not%20there"):
         page.goto(f"{report}{path}")
         inspect()
+
+
+def test_downloads(page: Page, server: Server, inspect: Inspect) -> None:
+    report = generate(page, server, "kinds.kinds")
+    wait_for_status(page, "done")
+    page.get_by_role("button", name="Download", exact=True).click()
+    expect(page.get_by_role("link", name="NDJSON")).to_be_visible()
+    inspect()
+    page.get_by_role("button", name="Excel workbook").click()
+    expect(page.get_by_role("link", name="Excel workbook")).to_be_visible(timeout=60_000)
+    inspect()
+    page.goto(f"{server.url}/reports/{report}/downloads")
+    inspect()
+    running = generate(page, server, "kinds.slow")
+    server.wait_until(running, "running", rows=200)
+    page.get_by_role("button", name="Download", exact=True).click()
+    page.get_by_role("button", name="Excel workbook").click()
+    expect(page.get_by_text("It is made when the report is over.")).to_be_visible()
+    inspect()

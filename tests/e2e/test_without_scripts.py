@@ -165,3 +165,19 @@ def test_a_running_report_comes_again_by_itself_until_it_is_cancelled(plain: Pag
     expect(plain.locator("#report-status")).to_contain_text("Cancelled", timeout=20_000)
     expect(plain.get_by_role("button", name="Run again")).to_be_visible()
     assert plain.locator('meta[http-equiv="refresh"]').count() == 0
+
+
+def test_files_are_made_and_downloaded(plain: Page, demo: Server) -> None:
+    done(plain, demo, "noise.recordings")
+    plain.get_by_role("button", name="Download", exact=True).click()
+    plain.get_by_role("link", name="Files of this report").click()
+    plain.wait_for_url(re.compile(r"/downloads$"))
+    plain.get_by_role("button", name="Excel workbook").click()
+    link = plain.get_by_role("link", name="Excel workbook")
+    expect(link).to_be_visible(timeout=60_000)  # the page comes anew until then
+    with plain.expect_download() as found:
+        link.click()
+    assert found.value.failure() is None
+    with plain.expect_download() as found:
+        plain.get_by_role("link", name="CSV for programs").click()
+    assert len(Path(found.value.path()).read_bytes().splitlines()) == RECORDINGS + 1

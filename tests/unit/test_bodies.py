@@ -110,7 +110,7 @@ async def _rest(body: AsyncIterator[bytes]) -> bytes:
 
 async def _into(parts: list[bytes], body: AsyncIterator[bytes]) -> None:
     async for each in body:
-        parts.append(each)
+        parts += [each]
 
 
 # Of a report that runs
