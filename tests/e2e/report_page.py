@@ -105,9 +105,12 @@ def rows_shown(page: Page) -> list[list[Shown]]:
     return [row for rows in rows_by_chunk(page).values() for row in rows]
 
 
-def all_rows(page: Page, count: int, seconds: float = 30) -> list[list[Shown]]:
-    """All rows of a report that comes to its end with `count` of them, after scrolling through them."""
-    wait_for_rows(page, count, seconds)
+def all_rows(page: Page, count: int, seconds: float = 30, chunks: int | None = None) -> list[list[Shown]]:
+    """All rows of a report that comes to its end with `count` of them, after scrolling through them.
+
+    `chunks` is their number where they may be smaller than CHUNK_ROWS.
+    """
+    wait_for_chunks(page, chunks or -(-count // CHUNK_ROWS), seconds)
     found = rows_by_chunk(page)
     for number in map(int, page.evaluate(_CHUNKS)):
         if number not in found:
