@@ -13,9 +13,16 @@ from playwright.sync_api import Error, Page
 from serving import Server
 from tables import Shown
 
-CHUNK_ROWS = 1000
-
 _CHUNKS = "() => [...document.querySelectorAll('#report-rows > .chunk')].map(chunk => chunk.dataset.chunk)"
+# The number of rows up to the end of the last chunk, if the chunks are numbered from 1 without a gap.
+_PLACED = """() => {
+    const chunks = [...document.querySelectorAll("#report-rows > .chunk")];
+    const last = chunks.at(-1);
+    if (!last || chunks.some((chunk, at) => Number(chunk.dataset.chunk) !== at + 1)) return 0;
+    const gap = last.querySelector(":scope > svg");
+    const rows = gap ? gap.getAttribute("height") / 26 : last.querySelectorAll(".block tr").length;
+    return Number(last.dataset.first) - 1 + rows;
+}"""
 _STATUS = "() => document.getElementById('report-status')?.dataset.status"
 _ROWS = """() => {
     const shown = cell => cell.className ? [cell.className, cell.textContent] : cell.textContent;
@@ -75,8 +82,8 @@ def wait_for_first_rows(page: Page) -> None:
 
 
 def wait_for_rows(page: Page, count: int, seconds: float = 30) -> None:
-    """Until the chunks of so many rows are there."""
-    wait_for_chunks(page, -(-count // CHUNK_ROWS), seconds)
+    """Until so many rows have their places on the page, in chunks of any size: slow rows come in few."""
+    until(page, _PLACED, count, seconds)
 
 
 def attribute(page: Page, selector: str, name: str) -> str:
@@ -105,12 +112,10 @@ def rows_shown(page: Page) -> list[list[Shown]]:
     return [row for rows in rows_by_chunk(page).values() for row in rows]
 
 
-def all_rows(page: Page, count: int, seconds: float = 30, chunks: int | None = None) -> list[list[Shown]]:
-    """All rows of a report that comes to its end with `count` of them, after scrolling through them.
-
-    `chunks` is their number where they may be smaller than CHUNK_ROWS.
-    """
-    wait_for_chunks(page, chunks or -(-count // CHUNK_ROWS), seconds)
+def all_rows(page: Page, count: int, seconds: float = 30) -> list[list[Shown]]:
+    """All rows of a report that comes to its end with `count` of them, after scrolling through them."""
+    if count:
+        wait_for_rows(page, count, seconds)
     found = rows_by_chunk(page)
     for number in map(int, page.evaluate(_CHUNKS)):
         if number not in found:

@@ -34,18 +34,18 @@ def test_a_cancelled_report_is_continued_and_tells_both_times(page: Page, paced:
 def test_a_report_that_ran_out_of_time_says_what_to_do_and_goes_on(
     page: Page, serve: Serve, files: Path, paced: Server
 ) -> None:
-    server = serve(files / "long.db", report_timeout=1)
+    server = serve(files / "long.db", report_timeout=2)
     report_id = generate(page, server, "long.paced")
     rows = 0
-    while True:  # each time a second further
+    while True:  # each time some further
         report = server.wait_until(page.url.rsplit("/", 1)[1], "timed_out", "done")
         if report["status"] == "done":
             break
-        assert int(str(report["rows"])) > rows
+        assert int(str(report["rows"])) >= rows
         rows = int(str(report["rows"]))
         wait_for_status(page, "timed_out")
         error = page.locator("#report-notes")
-        expect(error).to_contain_text("This report ran for 1.0 s, which is the limit.")
+        expect(error).to_contain_text("This report ran for 2.0 s, which is the limit.")
         expect(error).to_contain_text("Continue reads on from there.")
         before = page.url
         page.get_by_role("button", name="Continue").click()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
-from report_page import generate, rows_by_chunk, until, wait_for_chunks, wait_for_rows, wait_for_status
+from report_page import generate, rows_by_chunk, until, wait_for_rows, wait_for_status
 from serving import Serve, Server
 from tables import paced_table
 
@@ -128,7 +128,7 @@ def test_while_a_report_runs_its_page_can_be_left_for_a_row(page: Page, paced: S
     until(page, _TOP, "3500")
     wait_for_status(page, "done")
     until(page, _TOP, "3500")
-    wait_for_chunks(page, 12)
+    wait_for_rows(page, 12_000)
     page.reload()
     until(page, _TOP, "3500")
 
