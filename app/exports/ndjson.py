@@ -1,0 +1,67 @@
+"""NDJSON: one JSON object a row.
+
+Objects and not arrays, so that each line stands on its own for jq, DuckDB, BigQuery or pandas; so names are made
+unique. The JSON API gives arrays, with cells as here.
+"""
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from app.codec import decode
+from app.exports.naming import unique_names
+from app.exports.writing import Options
+from app.model import Cell, Column, Cut, Row, Undecodable
+
+_encoder = msgspec.json.Encoder()
+
+
+def values(_options: Options) -> dict[str, str]:
+    return {
+        "NULL": "null",
+        "integer": "all digits",
+        "real": 'the shortest text that gives the same number; {"number": "inf"} or "-inf" or "nan"',
+        "text": "as it is",
+        "binary": '{"binary": base64}',
+        "cut cell": '{"cut": the start of it, at most 32,768 characters or bytes}',
+        "text that is not UTF-8": '{"undecodable": base64 of its bytes}',
+        "column names": "a repeated one gets a number, an empty one is column_1 and so on",
+    }
+
+
+class Writer:
+    def __init__(self, columns: Sequence[Column], _options: Options) -> None:
+        self._names = unique_names(columns)
+        self.cut = self.undecodable = 0
+
+    def begin(self) -> bytes:
+        return b""
+
+    def rows(self, rows: Sequence[Row], first_row: int) -> bytes:
+        self.cut += sum(isinstance(cell, Cut) for row in rows for cell in row)
+        self.undecodable += sum(isinstance(cell, Undecodable) for row in rows for cell in row)
+        return _encoder.encode_lines([dict(zip(self._names, map(plain, row), strict=True)) for row in rows])
+
+    def payload(self, payload: bytes, first_row: int) -> bytes:
+        return self.rows(decode(payload), first_row)
+
+    def end(self) -> bytes:
+        return b""
+
+
+def plain(cell: Cell) -> Any:
+    """A cell as JSON has it; what JSON cannot hold is an object that says what it is."""
+    match cell:
+        case bytes():
+            return {"binary": base64.b64encode(cell).decode()}
+        case Cut(value=str() as start):
+            return {"cut": start}
+        case Cut(value=bytes() as start):
+            return {"cut": {"binary": base64.b64encode(start).decode()}}
+        case Undecodable(raw=raw):
+            return {"undecodable": base64.b64encode(raw).decode()}
+        case float() if cell - cell != 0:  # infinite or not a number
+            return {"number": str(cell)}
+    return cell
