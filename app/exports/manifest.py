@@ -41,7 +41,7 @@ class Manifest:
     cut: int = 0  # cells that hold only the start of a longer one
     undecodable: int = 0  # cells whose text is not UTF-8
     sha256: str | None = None  # of the file, hexadecimal; None while not known
-    bytes: int | None = None  # of the file
+    size: int | None = None  # of the file, in bytes
 
     @property
     def partial(self) -> bool:

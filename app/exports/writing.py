@@ -53,6 +53,6 @@ class FileWriter(Protocol):
     def write(self, path: Path, chunks: Chunks, about: Manifest) -> Manifest:
         """Makes the file and gives `about` with what is known now: rows written, cells cut, notes.
 
-        `sha256` and `bytes` are left to the caller. What `chunks` raises comes through, and leaves a part of a
+        `sha256` and `size` are left to the caller. What `chunks` raises comes through, and leaves a part of a
         file at `path`.
         """
