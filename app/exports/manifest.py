@@ -51,9 +51,7 @@ class Manifest:
 
     def written(self, rows: int, cut: int, undecodable: int, notes: Sequence[str] = ()) -> "Manifest":
         """With what a writer knows at its end."""
-        return replace(
-            self, rows_written=rows, cut=cut, undecodable=undecodable, notes=(*self.notes, *notes)
-        )
+        return replace(self, rows_written=rows, cut=cut, undecodable=undecodable, notes=(*self.notes, *notes))
 
     def to_json(self) -> bytes:
         """Indented, for people too; `partial` comes after the fields above."""

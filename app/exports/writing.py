@@ -37,10 +37,8 @@ class StreamWriter(Protocol):
 
     def begin(self) -> bytes: ...
 
-    def rows(self, rows: Sequence[Row], first_row: int) -> bytes: ...
-
-    def payload(self, payload: bytes, first_row: int) -> bytes:
-        """The same bytes from a payload of the spool, faster than `codec.decode` and `rows`."""
+    def rows(self, rows: Sequence[Row], first_row: int) -> bytes:
+        """The lines of a chunk; `first_row` is the number of its first row in the report, from 1."""
 
     def end(self) -> bytes: ...
 
