@@ -1,8 +1,8 @@
 """CSV for programs: RFC 4180, UTF-8 without BOM, nothing altered. `csv_excel` is the other preset.
 
 A chunk is encoded as JSON by msgspec, whose text in quotes differs from that of CSV only in what stands
-behind a backslash; that takes about a third of the csv module's time (bench/EXPORTS.md). So all text is quoted
-and no number is, which also tells NULL from empty text.
+behind a backslash; that takes about a third of the csv module's time (bench/EXPORTS.md). So all text is
+quoted and no number is, which also tells NULL from empty text.
 """
 
 import re

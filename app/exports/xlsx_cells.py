@@ -52,7 +52,7 @@ class Cells:
     def _column(self, position: int, cells: tuple[Cell, ...]) -> _Column:
         name = self._letters[position] + _ROW
         kinds = set(map(type, cells))
-        if kinds == {int} and -_DIGITS < min(cells) and max(cells) < _DIGITS:  # type: ignore[type-var, operator]
+        if kinds == {int} and min(cells) > -_DIGITS and max(cells) < _DIGITS:  # type: ignore[type-var, operator]
             return _Column(f'<c r="{name}" s="{INTEGER}"><v>%d</v></c>', cells)
         if kinds == {float} and isfinite(sum(cells)) and min(map(abs, cells)) >= _LEAST:  # type: ignore[arg-type]
             return _Column(f'<c r="{name}"><v>%r</v></c>', cells)

@@ -28,7 +28,7 @@ def declared(columns: Sequence[Column]) -> list[int]:
 
 
 def dates(columns: Sequence[Column], chunks: Iterable[Sequence[Row]]) -> frozenset[int]:
-    """The positions of columns declared as dates whose cells are all NULL or a date that a workbook can hold."""
+    """The positions of columns declared as dates whose cells are all NULL or a date that a workbook holds."""
     found = set(declared(columns))
     for rows in chunks:
         found -= {position for position in found if not all(_is_date(row[position]) for row in rows)}

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from app.exports.xlsx_cells import letters, written
+from app.exports.xlsx_cells import written
 from app.exports.xlsx_dates import FORMATS
-from app.model import Column
 
 _HEAD = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
 _SHEET = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
@@ -59,17 +58,25 @@ def workbook(sheets: Sequence[Sheet]) -> str:
 
 
 def workbook_relations(sheets: int) -> str:
-    listed = [(f"rId{number}", "worksheet", f"worksheets/sheet{number}.xml") for number in range(1, sheets + 1)]
+    listed = [
+        (f"rId{number}", "worksheet", f"worksheets/sheet{number}.xml") for number in range(1, sheets + 1)
+    ]
     listed.append((f"rId{sheets + 1}", "styles", "styles.xml"))
-    return f'{_HEAD}<Relationships xmlns="{_PACKAGE}/relationships">' + "".join(
-        f'<Relationship Id="{name}" Type="{_OFFICE}/{kind}" Target="{target}"/>'
-        for name, kind, target in listed
-    ) + "</Relationships>"
+    return (
+        f'{_HEAD}<Relationships xmlns="{_PACKAGE}/relationships">'
+        + "".join(
+            f'<Relationship Id="{name}" Type="{_OFFICE}/{kind}" Target="{target}"/>'
+            for name, kind, target in listed
+        )
+        + "</Relationships>"
+    )
 
 
 def styles() -> str:
     """In this order: plain, header, integer (with all digits), then a date by the length of its text."""
-    formats = [f'<numFmt numFmtId="{_DATE + at}" formatCode="{code}"/>' for at, code in enumerate(FORMATS.values())]
+    formats = [
+        f'<numFmt numFmtId="{_DATE + at}" formatCode="{code}"/>' for at, code in enumerate(FORMATS.values())
+    ]
     cells = ['<xf numFmtId="0" fontId="0" fillId="0" borderId="0" xfId="0"/>']
     cells.append('<xf numFmtId="0" fontId="1" fillId="0" borderId="0" xfId="0" applyFont="1"/>')
     cells += [
@@ -105,10 +112,6 @@ def sheet_head(widths: Sequence[int]) -> str:
 
 def sheet_tail(filtered: str) -> str:
     return f'</sheetData>{f"""<autoFilter ref="{filtered}"/>""" if filtered else ""}</worksheet>'
-
-
-def filter_range(columns: Sequence[Column], rows: int) -> str:
-    return f"A1:{letters(len(columns) - 1)}{rows}"
 
 
 def sheet_name(dataset: str, number: int) -> str:
