@@ -27,9 +27,7 @@ def values(_options: Options) -> dict[str, str]:
         "integer": "a number; with more than 15 digits text",
         "real": "a number; inf, -inf, nan and what is nearer to 0 than 2.2e-308 as text",
         "text": "text, never a formula or a link; control characters as _x0001_, which Excel reads as such",
-        "date": (
-            "a date if the column is declared so and each value is an ISO date from 1900-03-01 on, without zone"
-        ),
+        "date": "a date where a column is declared so and has ISO dates from 1900-03-01 on, all without zone",
         "binary": "base64, as text",
         "cut cell": "at most 32,767 characters, the last of them …",
         "text that is not UTF-8": "text with � for what is no character",
