@@ -7,7 +7,7 @@ shown, but no program runs such a cell, and it stays harmless when the cell is c
 
 import base64
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from math import isfinite
 
 from app.exports.counting import Counter
@@ -90,8 +90,9 @@ class Writer(Counter):
 def _texts(column: Sequence[str]) -> list[str]:
     """One look at the whole column finds out whether any cell needs more than quotes."""
     joined = "\n".join(column)
-    texts: Iterable[str] = map(kept, column) if _SUSPECT.search(joined) else column
-    return list(map(_quoted, texts)) if '"' in joined else [f'"{text}"' for text in texts]
+    if _SUSPECT.search(joined):
+        return [_quoted(kept(text)) for text in column]
+    return list(map(_quoted, column)) if '"' in joined else [f'"{text}"' for text in column]
 
 
 def kept(text: str) -> str:

@@ -1,8 +1,6 @@
 """The rows of a report as the JSON API gives them."""
 
-import base64
 from collections.abc import AsyncIterator
-from typing import Any
 
 import msgspec
 from litestar import get
@@ -12,7 +10,8 @@ from litestar.response import Stream
 
 from app.codec import decode
 from app.errors import InvalidRequest
-from app.model import Cell, Cut, Report, Undecodable
+from app.exports.ndjson import plain
+from app.model import Cell, Report
 from app.permissions import User
 from app.reports import Reports
 from app.spool import Spool
@@ -45,23 +44,7 @@ async def _rows(spool: Spool, report: Report, after: int) -> AsyncIterator[bytes
 
 
 def _line(row: tuple[Cell, ...]) -> bytes:
-    return _encoder.encode([_plain(cell) for cell in row]) + b"\n"
-
-
-def _plain(cell: Cell) -> Any:
-    """A cell as JSON has it; what JSON cannot hold is an object that says what it is."""
-    match cell:
-        case bytes():
-            return {"binary": base64.b64encode(cell).decode()}
-        case Cut(value=str() as start):
-            return {"cut": start}
-        case Cut(value=bytes() as start):
-            return {"cut": {"binary": base64.b64encode(start).decode()}}
-        case Undecodable(raw=raw):
-            return {"undecodable": base64.b64encode(raw).decode()}
-        case float() if cell in (float("inf"), float("-inf")):
-            return {"number": str(cell)}
-    return cell
+    return _encoder.encode([plain(cell) for cell in row]) + b"\n"
 
 
 _encoder = msgspec.json.Encoder()

@@ -3,6 +3,7 @@ claimed by `node-1`, and `node-2` has a state database of its own on the same fi
 """
 
 import itertools
+import shutil
 import sys
 import tempfile
 import warnings
@@ -131,3 +132,12 @@ def start(leases: Leases, ask: Ask) -> Callable[..., Awaitable[Lease]]:
         return Lease(report.id, report.epoch)
 
     return start
+
+
+@pytest.fixture
+def soffice() -> str:
+    """LibreOffice's command, where it is installed."""
+    command = shutil.which("soffice")
+    if command is None:
+        pytest.skip("LibreOffice is not installed here: apt-get install libreoffice-calc-nogui")
+    return command
