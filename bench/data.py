@@ -32,6 +32,18 @@ _COLUMNS = {
     "distance": "INTEGER",
     "time_hour": "TEXT",
 }
+_ALL_COLUMNS = {
+    **_COLUMNS,
+    "sched_dep_time": "INTEGER",
+    "arr_time": "REAL",
+    "sched_arr_time": "INTEGER",
+    "arr_delay": "REAL",
+    "flight": "INTEGER",
+    "dest": "TEXT",
+    "air_time": "REAL",
+    "hour": "INTEGER",
+    "minute": "INTEGER",
+}
 
 
 def flights() -> Path:
@@ -40,6 +52,15 @@ def flights() -> Path:
     if not path.exists():
         CACHE.mkdir(exist_ok=True)
         _build(path, _rows())
+    return path
+
+
+def flights19() -> Path:
+    """The same with all 19 columns of the data."""
+    path = CACHE / "flights19.db"
+    if not path.exists():
+        CACHE.mkdir(exist_ok=True)
+        _build(path, _rows(), _ALL_COLUMNS)
     return path
 
 
@@ -116,16 +137,16 @@ def _rows() -> Iterable[dict[str, str]]:
             return csv.DictReader(io.StringIO(archive.read("flights.csv").decode()))
 
 
-def _build(path: Path, rows: Iterable[dict[str, str]]) -> None:
+def _build(path: Path, rows: Iterable[dict[str, str]], columns: dict[str, str] = _COLUMNS) -> None:
     draft = path.with_suffix(".draft")
     draft.unlink(missing_ok=True)
     connection = sqlite3.connect(draft)
     connection.execute(
-        f"CREATE TABLE flights ({', '.join(f'{name} {kind}' for name, kind in _COLUMNS.items())})"
+        f"CREATE TABLE flights ({', '.join(f'{name} {kind}' for name, kind in columns.items())})"
     )
-    places = ", ".join("?" * len(_COLUMNS))
+    places = ", ".join("?" * len(columns))
     connection.executemany(
-        f"INSERT INTO flights VALUES ({places})", ([row[name] or None for name in _COLUMNS] for row in rows)
+        f"INSERT INTO flights VALUES ({places})", ([row[name] or None for name in columns] for row in rows)
     )
     connection.commit()
     (count,) = connection.execute("SELECT count(*) FROM flights").fetchone()

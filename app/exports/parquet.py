@@ -1,4 +1,4 @@
-"""Parquet by pyarrow, which comes with `pip install "rowfall[parquet]"` (150 MB installed).
+"""Parquet by pyarrow, which comes with `pip install "rowfall[parquet]"` (170 MB installed).
 
 A column of SQLite may hold anything and a Parquet column has one type, so the chunks are read twice: first to
 find the narrowest type that holds every cell of a column, then to write. A column that has no such type, say

@@ -1,14 +1,14 @@
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
-from conftest import Ask
 from nasty import about
 
 from app.exports import EXPORTS
 from app.exports.manifest import manifest
 from app.exports.writing import Options, Preset
-from app.model import Status
+from app.model import Report, Status
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_a_file_is_partial_unless_the_report_came_to_its_end_and_all_rows_are_th
     assert dict(each.about())["Complete"] == ("no, rows are missing" if partial else "yes")
 
 
-async def test_it_is_made_of_a_report(ask: Ask) -> None:
+async def test_it_is_made_of_a_report(ask: Callable[[], Awaitable[Report | None]]) -> None:
     asked = await ask()
     assert asked is not None
     report = replace(asked, status=Status.DONE, started_at=1_767_323_045.0, rows=7, total=7)

@@ -1,6 +1,7 @@
 import base64
 import json
 import math
+from pathlib import Path
 
 import duckdb
 from hypothesis import given
@@ -46,7 +47,7 @@ def test_any_table_is_read_back(chunks: list[list[Row]]) -> None:
     )
 
 
-def test_a_reader_of_records_takes_it(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_reader_of_records_takes_it(tmp_path: Path) -> None:
     path = tmp_path / "rows.ndjson"
     path.write_bytes(streamed("ndjson", COLUMNS[:2], [[(2**62, "é"), (1, None)]]))
     assert duckdb.execute("SELECT n, cell FROM read_json(?)", [str(path)]).fetchall() == [
