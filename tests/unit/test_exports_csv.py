@@ -59,8 +59,8 @@ def test_each_nasty_cell_is_read_back_by_a_strict_reader_that_tells_null_from_em
     path.write_bytes(streamed("csv", COLUMNS, [ROWS[:10], ROWS[10:]]))
     fields = duckdb.execute(
         "SELECT n, cell FROM read_csv(?, auto_detect = false, strict_mode = true, header = true, "
-        "delim = ',', quote = '\"', escape = '\"', nullstr = '', allow_quoted_nulls = false, max_line_size = 1000000, "
-        "columns = {'n': 'BIGINT', 'cell': 'VARCHAR', 'last': 'VARCHAR'})",
+        "delim = ',', quote = '\"', escape = '\"', nullstr = '', allow_quoted_nulls = false, "
+        "max_line_size = 1000000, columns = {'n': 'BIGINT', 'cell': 'VARCHAR', 'last': 'VARCHAR'})",
         [str(path)],
     ).fetchall()
     assert [number for number, _ in fields] == list(range(len(CELLS)))
