@@ -174,7 +174,7 @@ def main() -> None:
         "",
         f"`bench/exports.py` on {datetime.date.today()}: {os.cpu_count()} cores, Python "
         f"{platform.python_version()}, SQLite {sqlite3.sqlite_version}; medians of {RUNS} alternating "
-        "runs, from the payloads of the spool, their decoding included. XlsxWriter in its constant-memory mode "
+        "runs, from the payloads of the spool, decoding included. XlsxWriter in its constant-memory mode "
         "reads SQLite.",
         *streams(data.flights(), "flights"),
         *streams(data.million(), "mixed"),
