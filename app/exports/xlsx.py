@@ -1,8 +1,8 @@
 """XLSX: the XML of the sheets is made here and goes into the zip file chunk by chunk.
 
 That takes a seventh of XlsxWriter's time in the same memory (bench/EXPORTS.md). rustpy-xlsxwriter 0.8, the
-other one that streams, took 1.4 times as long as this and lost values: integers over 15 digits became doubles, empty
-text no cell, and bytes their Python spelling.
+other one that streams, took 1.4 times as long as this and lost values: integers over 15 digits became
+doubles, empty text no cell, and bytes their Python spelling.
 """
 
 from collections.abc import Sequence

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import openpyxl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from nasty import CELLS, COLUMNS, ROWS, columns_of, streamed, tables
 
 from app.exports import EXPORTS
@@ -67,6 +67,7 @@ def test_each_nasty_cell_is_read_back_by_a_strict_reader_that_tells_null_from_em
     assert [cell for cell, (_, field) in zip(CELLS, fields, strict=True) if not agree(cell, field)] == []
 
 
+@settings(deadline=None)
 @given(tables())
 def test_any_table_is_read_back(chunks: list[list[Row]]) -> None:
     lines = parsed(streamed("csv", columns_of(chunks), chunks))[1:]
@@ -81,6 +82,7 @@ def test_any_table_is_read_back(chunks: list[list[Row]]) -> None:
         )
 
 
+@settings(deadline=None)
 @given(tables())
 def test_a_cell_is_written_alike_whatever_stands_beside_it(chunks: list[list[Row]]) -> None:
     """Fast ways for whole columns give the bytes that each row would have alone."""

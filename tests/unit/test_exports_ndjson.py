@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 import duckdb
-from hypothesis import given
+from hypothesis import given, settings
 from nasty import CELLS, COLUMNS, ROWS, columns_of, same, streamed, tables
 
 from app.exports.naming import unique_names
@@ -34,6 +34,7 @@ def test_each_nasty_cell_is_read_back() -> None:
     assert [cell for cell, read in zip(CELLS, back, strict=True) if not same(cell, read)] == []
 
 
+@settings(deadline=None)
 @given(tables())
 def test_any_table_is_read_back(chunks: list[list[Row]]) -> None:
     data = streamed("ndjson", columns_of(chunks), chunks)

@@ -60,7 +60,7 @@ def test_each_nasty_cell_is_read_back_as_text_and_the_manifest_says_so(tmp_path:
     assert len([cell for cell in CELLS if isinstance(cell, str)]) > 30
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(tables())
 def test_any_table_is_read_back(chunks: list[list[Row]]) -> None:
     with tempfile.TemporaryDirectory() as place:

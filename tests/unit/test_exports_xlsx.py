@@ -93,7 +93,7 @@ def test_text_is_text_and_numbers_are_numbers(tmp_path: Path) -> None:
         assert sheet.cell(number, 2).hyperlink is None
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(tables())
 def test_any_table_is_read_back(chunks: list[list[Row]]) -> None:
     with tempfile.TemporaryDirectory() as place:
@@ -109,7 +109,7 @@ def test_any_table_is_read_back(chunks: list[list[Row]]) -> None:
 
 
 @given(tables())
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_a_cell_is_written_alike_whatever_stands_beside_it(chunks: list[list[Row]]) -> None:
     with tempfile.TemporaryDirectory() as place:
         together, singly = Path(place) / "together", Path(place) / "singly"
