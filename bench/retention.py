@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from app.database import Database
+from app.export_store import ExportStore
 from app.hints import Hints
 from app.leases import Leases
 from app.model import Chunk, Lease, Spec, Status
@@ -68,7 +69,7 @@ async def measure(chunks: int, turns: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "state.db")
         database = await Database.open(str(path))
-        bench, retention = Bench(database), Retention(database, Sessions(database, 30), Hints())
+        bench, retention = Bench(database), Retention(database, Sessions(database, 30), ExportStore(database), Hints())
         alone: list[float] = []
         beside: list[float] = []
         for turn in range(1, turns + 1):

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Table, func, insert, select, update
 
 from app import hints
 from app.database import Database, now
+from app.export_store import ExportStore
 from app.errors import StateUnavailable
 from app.hints import Hints
 from app.leases import Leases
@@ -34,7 +35,7 @@ def wake() -> Hints:
 
 @pytest.fixture
 def retention(database: Database, wake: Hints) -> Retention:
-    return Retention(database, Sessions(database, 30), wake)
+    return Retention(database, Sessions(database, 30), ExportStore(database), wake)
 
 
 async def _count(database: Database, table: Table, *where: ColumnElement[bool]) -> int:
@@ -102,7 +103,7 @@ async def test_two_servers_may_sweep_at_once(
 ) -> None:
     for _ in range(3):
         await _set_time(database, await _over(database, start, count=100), now())
-    other = Retention(node_2, Sessions(node_2, 30), Hints())
+    other = Retention(node_2, Sessions(node_2, 30), ExportStore(node_2), Hints())
     await asyncio.gather(retention.sweep(), other.sweep())
     assert [await _count(database, table) for table in (reports, chunks)] == [0, 0]
 
@@ -136,7 +137,7 @@ async def test_the_file_gives_its_space_back(tmp_path: Path) -> None:
     before = path.stat().st_size
     assert before > 10e6  # the rest is in the log still
     await store.expire(gone)
-    await Retention(database, Sessions(database, 30), Hints()).sweep()
+    await Retention(database, Sessions(database, 30), ExportStore(database), Hints()).sweep()
     assert path.stat().st_size < 1e6
     assert len(await Spool(database).read(stays, 1, 0, 10)) == 2
     # What is written next starts the log anew, and cuts it.
@@ -231,7 +232,7 @@ async def test_a_stop_ends_a_sweep_after_its_step_and_the_next_start_goes_on(
     await retention.sweep()
     assert await _count(database, chunks) == 200 - 64
     assert await _count(database, reports) == 1
-    await Retention(database, Sessions(database, 30), Hints()).sweep()
+    await Retention(database, Sessions(database, 30), ExportStore(database), Hints()).sweep()
     assert await _count(database, reports) == 0
 
 
