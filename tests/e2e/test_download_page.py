@@ -28,7 +28,7 @@ def wide(serve_all: Serve, tmp_path_factory: pytest.TempPathFactory) -> Server:
         INSERT INTO number SELECT i FROM n;
         CREATE TABLE wide AS SELECT {columns} FROM number;
     """
-    return serve_all(create(folder / "wide.db", script))
+    return serve_all(create(folder / "wide.db", script), page_chunks=2)
 
 
 def open_downloads(page: Page) -> None:
@@ -104,7 +104,7 @@ def test_a_workbook_is_made_while_its_progress_is_shown(page: Page, wide: Server
     files = page.get_by_role("dialog", name="Download")
     files.get_by_role("button", name="Excel workbook").click()
     bar = files.get_by_role("progressbar", name="Excel workbook")
-    expect(bar).to_have_attribute("aria-valuetext", re.compile(r"^[\d,]+ of 60,000 rows$"))
+    expect(bar).to_have_attribute("aria-valuetext", re.compile(r"^[\d,]+ of 60,000 rows$"), timeout=30_000)
     files.get_by_role("button", name="Cancel").click()
     expect(files.get_by_text("Cancelled.")).to_be_visible(timeout=30_000)
     files.get_by_role("button", name="Excel workbook").click()
@@ -118,8 +118,8 @@ def test_a_workbook_is_made_while_its_progress_is_shown(page: Page, wide: Server
     assert book.worksheets[0].max_row == 60_001
 
 
-def test_escape_closes_the_downloads(page: Page, demo: Server) -> None:
-    generate(page, demo, "noise.recordings")
+def test_escape_closes_the_downloads(page: Page, paced: Server) -> None:
+    generate(page, paced, "short.paced")
     wait_for_status(page, "done")
     button = page.get_by_role("button", name="Download", exact=True)
     button.focus()
