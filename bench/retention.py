@@ -69,7 +69,10 @@ async def measure(chunks: int, turns: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "state.db")
         database = await Database.open(str(path))
-        bench, retention = Bench(database), Retention(database, Sessions(database, 30), ExportStore(database), Hints())
+        bench, retention = (
+            Bench(database),
+            Retention(database, Sessions(database, 30), ExportStore(database), Hints()),
+        )
         alone: list[float] = []
         beside: list[float] = []
         for turn in range(1, turns + 1):

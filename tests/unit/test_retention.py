@@ -11,8 +11,8 @@ from sqlalchemy import ColumnElement, Table, func, insert, select, update
 
 from app import hints
 from app.database import Database, now
-from app.export_store import ExportStore
 from app.errors import StateUnavailable
+from app.export_store import ExportStore
 from app.hints import Hints
 from app.leases import Leases
 from app.model import Chunk, Lease, Spec, Status
@@ -212,7 +212,7 @@ async def test_a_sweep_that_fails_is_told_once_and_tried_again(
     away = Away(database, 30)
     await store.expire(await _over(database, start))
     with caplog.at_level(logging.WARNING):
-        async with _serving(Retention(database, away, wake)):
+        async with _serving(Retention(database, away, ExportStore(database), wake)):
             async with asyncio.timeout(30):
                 while away.failures < 3:
                     wake.notify(hints.EXPIRED)
