@@ -14,7 +14,7 @@ _DATASET_BYTES = 180  # of the 255 that a name may have; the rest is for what fo
 
 def file_name(report: Report, suffix: str) -> str:
     """`noise.recordings.csv`; `noise.recordings-PARTIAL-12000-of-23453.csv` if it ended early."""
-    dataset = _UNFIT.sub("_", report.dataset).encode()[:_DATASET_BYTES].decode(errors="ignore")
+    dataset = _UNFIT.sub("_", report.dataset).lstrip().encode()[:_DATASET_BYTES].decode(errors="ignore")
     partial = ""
     if report.status.final and report.status is not Status.DONE:
         partial = f"-PARTIAL-{report.rows}" + (f"-of-{report.total}" if report.total is not None else "")

@@ -42,6 +42,7 @@ def test_a_name_is_one_that_every_file_system_takes_and_that_hides_nothing(datas
 
 @given(st.text())
 @example('a"b\\c%20d;e')
+@example(" a")
 @example("é 😀 \r\nSet-Cookie: a=b")
 def test_the_header_gives_the_name_back(dataset: str) -> None:
     name = file_name(_report(dataset), "csv")
