@@ -149,12 +149,12 @@ def late_view(path: Path, seconds: float, rows: int = 3_000) -> Path:
 
 
 def pausing_view(path: Path) -> Path:
-    """A view that gives five rows at once, a sixth after seconds, and then none for minutes."""
+    """A view that gives five rows at once, another after seconds, and then none for minutes."""
     return create(
         path,
         """
         CREATE VIEW pausing AS WITH RECURSIVE n (i) AS (
             SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000000000)
-            SELECT i, 'row ' || i AS name FROM n WHERE i <= 5 OR i IN (60000000, 5000000000);
+            SELECT i, 'row ' || i AS name FROM n WHERE i <= 5 OR i IN (30000000, 5000000000);
         """,
     )

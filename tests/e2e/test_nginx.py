@@ -13,11 +13,11 @@ import pytest
 from nginx import SHIPPED, Nginx
 from playwright.sync_api import Page, expect
 from report_page import (
+    CHUNK_ROWS,
     all_rows,
     assert_same,
     generate,
     until,
-    wait_for_chunks,
     wait_for_first_rows,
     wait_for_status,
 )
@@ -51,8 +51,9 @@ def front(tmp_path: Path) -> Iterator[Front]:
         yield front
 
 
-def assert_each_row_once(page: Page, count: int) -> None:
-    rows = all_rows(page, count)
+def assert_each_row_once(page: Page, server: Server, report_id: str, count: int) -> None:
+    chunks = int(str(server.report(report_id)["chunks"]))  # on a busy machine they are shorter, and more
+    rows = all_rows(page, chunks * CHUNK_ROWS)
     assert_same([row[:2] for row in rows], [[str(number), f"row {number}"] for number in range(1, count + 1)])
 
 
@@ -86,7 +87,7 @@ def test_a_report_whose_first_row_takes_longer_than_nginx_waits_comes_whole_in_o
     assert time.monotonic() - started > 61, "the view was too fast for this test"
     for page in pages:
         wait_for_status(page, "done")
-        assert_each_row_once(page, 3_000)
+        assert_each_row_once(page, server, report_id, 3_000)
         expect(page.locator("#report-connection")).to_be_hidden()
     assert [(each.streams, each.failed) for each in seen] == [(1, []), (1, [])]
     for each in fronts:
@@ -182,7 +183,7 @@ def test_the_first_rows_are_not_held_back_until_a_buffer_is_full(
     server = serve(pausing_view(tmp_path / "late.db"))
     for shipped in (True, False):
         report_id = generate(page, server, "late.pausing", origin=front(server, shipped=shipped).url)
-        until(page, "() => document.querySelectorAll('#report-rows tr').length", 6, seconds=60)
+        until(page, "() => document.querySelectorAll('#report-rows tr').length >= 5", True, seconds=60)
         assert server.report(report_id)["status"] == "running"
         server.cancel_all()
 
@@ -242,7 +243,7 @@ def test_a_page_stays_connected_while_nginx_is_reloaded_and_comes_back_after_a_r
     page.locator("#report-connection").get_by_role("button", name="Retry").click()
     wait_for_status(page, "done", seconds=60)
     expect(page.locator("#report-connection")).to_be_hidden()
-    assert_each_row_once(page, ROWS)
+    assert_each_row_once(page, paced, report_id, ROWS)
     assert seen.streams > 1
 
 
@@ -251,7 +252,7 @@ def test_a_page_comes_back_by_itself_when_rowfall_behind_nginx_was_away(
 ) -> None:
     complaints.allow(*BROKEN, "502")
     server = serve(files / "long.db")
-    generate(page, server, "long.paced", origin=front(server).url)
+    report_id = generate(page, server, "long.paced", origin=front(server).url)
     wait_for_first_rows(page)
     with page.expect_response(lambda answer: answer.status == 502):
         server.stop()
@@ -259,14 +260,14 @@ def test_a_page_comes_back_by_itself_when_rowfall_behind_nginx_was_away(
     server.start()
     wait_for_status(page, "done", seconds=120)
     expect(page.locator("#report-connection")).to_be_hidden()
-    assert_each_row_once(page, ROWS)
+    assert_each_row_once(page, server, report_id, ROWS)
 
 
 # Connections
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["HTTP/1.1", "HTTP/2"])
-def test_six_open_reports_leave_room_for_another_page_in_http_2_only(
+def test_six_open_reports_leave_room_for_another_request_in_http_2_only(
     slow: Server, front: Front, new_context: MakeContext, tls: bool
 ) -> None:
     url = front(slow, tls=tls).url
@@ -275,15 +276,14 @@ def test_six_open_reports_leave_room_for_another_page_in_http_2_only(
     slow.wait_until(report_id, "running", rows=1_000)
     pages = [context.new_page() for _ in range(6)]
     for page in pages:
-        page.goto(f"{url}/reports/{report_id}")
-        wait_for_first_rows(page)
-    another = context.new_page()
-    another.evaluate("url => { location = url }", f"{url}/reports")
+        with page.expect_response(re.compile("/events")):
+            page.goto(f"{url}/reports/{report_id}", wait_until="commit")
+    page.evaluate("() => { fetch('/healthz').then(() => { window.answered = true }) }")
     if not tls:
-        another.wait_for_timeout(2_000)
-        assert another.evaluate("() => location.href") == "about:blank"
-        pages.pop().close()  # a window less, a connection more
-    until(another, "() => location.pathname", "/reports")
-    rows = int(str(slow.report(report_id)["rows"]))
-    for page in pages:
-        wait_for_chunks(page, -(-rows // 1_000))
+        page.wait_for_timeout(2_000)
+        assert page.evaluate("() => window.answered") is None
+        pages.pop(0).close()  # a window less, a connection more
+    until(page, "() => window.answered", True)
+    chunks = slow.report(report_id)["chunks"]
+    for page in pages:  # they all go on
+        until(page, f"() => document.querySelectorAll('#report-rows > .chunk').length >= {chunks}", True, 60)
