@@ -155,6 +155,6 @@ def pausing_view(path: Path) -> Path:
         """
         CREATE VIEW pausing AS WITH RECURSIVE n (i) AS (
             SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000000000)
-            SELECT i, 'row ' || i AS name FROM n WHERE i <= 5 OR i IN (30000000, 5000000000);
+            SELECT i, 'row ' || i AS name FROM n WHERE i <= 5 OR i IN (25000000, 5000000000);
         """,
     )
