@@ -1,6 +1,7 @@
 """What is in a SQLite file, read without Rowfall; and the files that some tests need."""
 
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -118,4 +119,42 @@ def cells_of_each_kind(path: Path) -> Path:
             FROM kinds a, kinds c;
         """,
         {"kinds": rows},
+    )
+
+
+def late_view(path: Path, seconds: float, rows: int = 3_000) -> Path:
+    """A view whose first row takes about so many seconds of one processor, and the others nothing."""
+    steps = (
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) SELECT max(i) FROM n"
+    )
+    tried = 300_000
+    with closing(sqlite3.connect(":memory:")) as connection:
+
+        def try_once(_: int) -> float:
+            started = time.thread_time()
+            connection.execute(steps.format(tried)).fetchall()
+            return time.thread_time() - started
+
+        fastest = min(map(try_once, range(10)))  # the others shared the processor with somebody
+    wanted = round(seconds / fastest * tried)
+    return create(
+        path,
+        f"""
+        CREATE TABLE base (id INTEGER PRIMARY KEY, name TEXT NOT NULL);
+        WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
+        INSERT INTO base SELECT i, 'row ' || i FROM n;
+        CREATE VIEW late AS SELECT id, name FROM base WHERE ({steps.format(wanted)}) > 0;
+        """,
+    )
+
+
+def pausing_view(path: Path) -> Path:
+    """A view that gives five rows at once, another after seconds, and then none for minutes."""
+    return create(
+        path,
+        """
+        CREATE VIEW pausing AS WITH RECURSIVE n (i) AS (
+            SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000000000)
+            SELECT i, 'row ' || i AS name FROM n WHERE i <= 5 OR i IN (25000000, 5000000000);
+        """,
     )
