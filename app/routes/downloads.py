@@ -1,6 +1,7 @@
 """Files of reports: sent, resumed, made beforehand, and proved."""
 
 import asyncio
+import re
 from typing import Any
 
 from babel import Locale, UnknownLocaleError
@@ -52,7 +53,7 @@ async def download(
     report = await reports.get(user, report_id)
     export = _export(request.url.path.rpartition(".")[2])
     options = _options(preset, request)
-    if not report.status.final and request.scope.get("http_version") == "1.0":
+    if not report.status.final and _old_protocol(request):
         raise Conflict(_OLD_PROTOCOL)
     try:
         found = await downloads.open(report, export, options)
@@ -65,6 +66,12 @@ async def download(
         except TooEarly:
             return Redirect(f"/reports/{report_id}/downloads", status_code=303)
     return sent(request, found)
+
+
+def _old_protocol(request: AnyRequest) -> bool:
+    """Whether this request came by HTTP/1.0, here or to a proxy that tells so (`Via`: RFC 9110, 7.6.3)."""
+    before = re.findall(r"(?:^|,)\s*(?:http/)?([\d.]+)\s", request.headers.get("via", "").lower())
+    return "1.0" in (request.scope.get("http_version"), *before)
 
 
 async def _made(downloads: Downloads, report: Report, export: Export, options: Options) -> None:

@@ -1,10 +1,12 @@
 """Rowfall behind a real nginx with its own time-outs, buffering and gzip: no 504, and every row comes."""
 
+import csv
 import gzip
 import re
 import socket
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -82,7 +84,11 @@ def test_a_report_whose_first_row_takes_longer_than_nginx_waits_comes_whole_in_o
     report_id = generate(pages[0], server, "late.late", origin=fronts[0].url)
     started = time.monotonic()
     pages[1].goto(f"{fronts[1].url}/reports/{report_id}")
-    pages[0].wait_for_selector("#report-rows tr", state="attached", timeout=1_500_000)
+    with ThreadPoolExecutor() as threads:
+        file = threads.submit(httpx.get, f"{fronts[1].url}/reports/{report_id}/export.csv", timeout=120)
+        pages[0].wait_for_selector("#report-rows tr", state="attached", timeout=1_500_000)
+        lines = list(csv.reader(file.result(120).text.splitlines()))
+        assert lines == [["id", "name"], *([str(number), f"row {number}"] for number in range(1, 3_001))]
     assert time.monotonic() - started > 61, "the view was too fast for this test"
     for page in pages:
         wait_for_status(page, "done")
@@ -220,6 +226,27 @@ def test_a_stream_that_breaks_off_does_not_look_whole(
         parts = stream.iter_bytes()
         assert next(parts)
         server.kill()
+        with pytest.raises(httpx.RemoteProtocolError):
+            for _ in parts:
+                pass
+
+
+def test_the_file_of_a_running_report_breaks_off_or_is_refused_where_it_would_look_whole(
+    slow: Server, front: Front
+) -> None:
+    shipped, bare = front(slow), front(slow, shipped=False)
+    report_id = slow.request("slow.slow")
+    slow.wait_until(report_id, "running", rows=1_000)
+    path = f"/reports/{report_id}/export.csv"
+    assert httpx.get(f"{bare.url}{path}").status_code == 409  # this nginx asks by HTTP/1.0
+    with socket.create_connection(("127.0.0.1", shipped.port), timeout=60) as old:
+        old.sendall(f"GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        assert old.recv(1_000).split()[1] == b"409"
+    with httpx.stream("GET", f"{shipped.url}{path}", timeout=60) as file:
+        assert file.status_code == 200
+        parts = file.iter_bytes()
+        assert next(parts)
+        slow.post(f"/api/v1/reports/{report_id}/cancellation")
         with pytest.raises(httpx.RemoteProtocolError):
             for _ in parts:
                 pass
