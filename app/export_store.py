@@ -57,7 +57,13 @@ _OLDEST = (
 _CLAIM = (
     update(export)
     .where(export.c.id == _OLDEST)
-    .values(status=Status.RUNNING, lease_owner=bindparam("maker"), lease_until=_lease_end, rows=0)
+    .values(
+        status=Status.RUNNING,
+        lease_owner=bindparam("maker"),
+        lease_until=_lease_end,
+        rows=0,
+        started_at=now(),
+    )
     .returning(*export.c, now().label("read_at"))
 )
 _PROGRESS = (
@@ -215,36 +221,30 @@ class ExportStore:
             await connection.execute(_CANCEL, {"export_id": export_id})
 
     async def part(self, export_id: str, number: int) -> bytes | None:
+        values = {"export_id": export_id, "which": number}
         async with self._database.read() as connection:
-            payload: bytes | None = (
-                await connection.execute(_PART, {"export_id": export_id, "which": number})
-            ).scalar()
+            payload: bytes | None = (await connection.execute(_PART, values)).scalar()
         return payload
 
     async def forget(self, seconds: float) -> None:
         """Files that are older go; they can be made again."""
         async with self._database.read() as connection:
-            old = list((await connection.execute(_OLD, {"age": seconds})).scalars())
+            old = (await connection.execute(_OLD, {"age": seconds})).scalars().all()
         for export_id in old:
             async with self._database.write() as connection:
                 await connection.execute(_DROP_PARTS, {"export_id": export_id})
                 await connection.execute(delete(export).where(_by_id), {"export_id": export_id})
 
 
-def _new(report: str, generation: int, format_: str, options: str) -> dict[str, object]:
-    return {
-        "id": str(uuid_utils.uuid7()),
-        "report": report,
-        "generation": generation,
-        "format": format_,
-        "options": options,
-    }
+def _new(*file: object) -> dict[str, object]:
+    """Of the report's id, its generation, the format and the options."""
+    names = ("report", "generation", "format", "options")
+    return {"id": str(uuid_utils.uuid7()), **dict(zip(names, file, strict=True))}
 
 
 def _stored(row: Row[*tuple[Any, ...]]) -> StoredExport:
     values = row._asdict()
     values["status"] = Status(values["status"])
     values["sizes"] = tuple(msgspec.msgpack.decode(values["sizes"])) if values["sizes"] else ()
-    for name in ("lease_owner", "lease_until"):
-        del values[name]
+    del values["lease_owner"], values["lease_until"]
     return StoredExport(**values)

@@ -207,6 +207,7 @@ class StoredExport:
     manifest: bytes | None  # JSON
     sizes: tuple[int, ...]  # bytes of its beginning, of each chunk, of its end; () for a file in parts
     created_at: float
+    started_at: float | None
     finished_at: float | None
     read_at: float
 

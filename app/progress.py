@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from app.model import Report, Status
+from app.model import Report, Status, StoredExport
 
 _LABELS = {
     Status.QUEUED: "Waiting",
@@ -90,7 +90,17 @@ def _left(report: Report) -> str:
     took = duration(report)
     if not took or not report.rows or report.total is None:
         return ""
-    left = (report.total - report.rows) * took / report.rows
+    return _about((report.total - report.rows) * took / report.rows)
+
+
+def file_left(file: StoredExport, rows: int) -> str:
+    """`, about 12 s left` of a file with so many rows in the end; "" while nothing is known."""
+    if file.started_at is None or not file.rows:
+        return ""
+    return _about((rows - file.rows) * (file.read_at - file.started_at) / file.rows)
+
+
+def _about(left: float) -> str:
     return f", about {spoken(max(1, round(left)) if left < 10 else left).replace('.0 s', ' s')} left"
 
 

@@ -119,6 +119,7 @@ export = Table(
     Column("manifest", LargeBinary),
     Column("sizes", LargeBinary),
     Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
     Column("finished_at", Double),
     Index("export_file", "report", "generation", "format", "options", unique=True),
 )

@@ -144,7 +144,7 @@ async def _page(request: AnyRequest, user: User, report: Report, downloads: Down
     files = {
         export.name: await downloads.file(report, export, Options())
         for export in EXPORTS.values()
-        if not export.streams and export.available
+        if export.available and (export.name == "csv" or not export.streams)
     }
     partial = bool(request.headers.get("hx-request"))
     return Template(

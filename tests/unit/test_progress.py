@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from app.model import Report, Spec, Status
-from app.progress import describe, duration, spoken
+from app.model import Report, Spec, Status, StoredExport
+from app.progress import describe, duration, file_left, spoken
 
 running = Report(
     id="r",
@@ -100,3 +100,28 @@ def test_a_report_that_waits_says_so() -> None:
 )
 def test_durations_are_spoken(seconds: float, text: str) -> None:
     assert spoken(seconds) == text
+
+
+def test_a_file_tells_how_long_it_still_takes_once_it_has_rows() -> None:
+    file = StoredExport(
+        id="f",
+        report="r",
+        generation=1,
+        format="xlsx",
+        options="",
+        status=Status.RUNNING,
+        error=None,
+        cancel_requested=False,
+        rows=0,
+        size=None,
+        sha256=None,
+        manifest=None,
+        sizes=(),
+        created_at=90.0,
+        started_at=100.0,
+        finished_at=None,
+        read_at=104.0,
+    )
+    assert file_left(file, 1_000) == ""
+    assert file_left(replace(file, rows=250), 1_000) == ", about 12 s left"
+    assert file_left(replace(file, rows=250, started_at=None), 1_000) == ""

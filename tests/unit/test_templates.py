@@ -110,6 +110,7 @@ def make_file(status: Status, **values: Any) -> StoredExport:
         manifest=b"{}" if status is Status.DONE else None,
         sizes=(),
         created_at=1_700_000_003,
+        started_at=1_700_000_004 if status is Status.RUNNING else None,
         finished_at=1_700_000_004 if status.final else None,
         read_at=1_700_000_005,
     )

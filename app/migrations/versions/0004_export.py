@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.Column("manifest", sa.LargeBinary),
         sa.Column("sizes", sa.LargeBinary),
         sa.Column("created_at", sa.Double, nullable=False),
+        sa.Column("started_at", sa.Double),
         sa.Column("finished_at", sa.Double),
     )
     op.create_index("export_file", "export", ["report", "generation", "format", "options"], unique=True)
