@@ -111,7 +111,7 @@ def test_a_workbook_is_made_on_a_click_and_is_there_by_itself_when_it_is_ready(
         link.click()
     assert found.value.suggested_filename == "wide.wide.xlsx"
     book = openpyxl.load_workbook(io.BytesIO(_bytes(found.value)), read_only=True)
-    assert book.worksheets[0].max_row == 60_001
+    assert sum(1 for _ in book.worksheets[0].iter_rows()) == 60_001
 
 
 def test_escape_closes_the_downloads(page: Page, paced: Server) -> None:
