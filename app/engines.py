@@ -78,7 +78,11 @@ def postgresql_connect(url: str) -> Connect:
         # asyncpg reads the address itself, because it knows libpq's parameters (sslmode, several hosts ...).
         connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
         # Or a server that hangs in a write would keep its report locked, and nobody could go on.
-        await connection.execute(f"SET idle_in_transaction_session_timeout = {_HANG_SECONDS * 1000}")
+        try:
+            await connection.execute(f"SET idle_in_transaction_session_timeout = {_HANG_SECONDS * 1000}")
+        except BaseException:  # a cancelled task, above all
+            connection.terminate()
+            raise
         return connection
 
     return connect
