@@ -5,6 +5,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from app.waiting import pause
+
 QUEUE = "queue"  # a report was queued
 EXPIRED = "expired"  # a report was deleted, and its rows are to be removed
 CHUNKS = "chunks:"  # begins each topic that viewers listen to
@@ -34,11 +36,7 @@ class Hint:
 
     async def wait(self, seconds: float) -> None:
         """Returns at the hint or after `seconds`, whichever is first."""
-        try:
-            async with asyncio.timeout(max(0, seconds)):
-                await self._event.wait()
-        except TimeoutError:
-            pass
+        await pause(max(0, seconds), self._event)
 
 
 class Hints:
