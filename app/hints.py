@@ -5,6 +5,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from app.waiting import pause
+
 QUEUE = "queue"  # a report was queued
 EXPORTS = "exports"  # a file was asked for
 EXPIRED = "expired"  # a report was deleted, and its rows are to be removed
@@ -35,11 +37,7 @@ class Hint:
 
     async def wait(self, seconds: float) -> None:
         """Returns at the hint or after `seconds`, whichever is first."""
-        try:
-            async with asyncio.timeout(max(0, seconds)):
-                await self._event.wait()
-        except TimeoutError:
-            pass
+        await pause(max(0, seconds), self._event)
 
 
 class Hints:

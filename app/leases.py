@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.database import Database, now
 from app.errors import LeaseLost
 from app.model import Column, Lease, Report, Status
-from app.report_row import CHANGED, report_of
-from app.schema import ACTIVE, HELD, OVER, chunk, held, report
+from app.report_row import CHANGED, OVER, report_of
+from app.schema import ACTIVE, HELD, chunk, held, report
 
 _ATTEMPTS = 4  # claims without a new chunk before a report is given up
 _ABANDONED = "Reading broke off four times in a row without a new row. The rows read before that are kept."
@@ -54,7 +54,7 @@ _CLAIM = (
 _FAIL_ABANDONED = (
     update(report)
     .where(ACTIVE, _expired, report.c.attempts >= _ATTEMPTS)
-    .values(status=Status.FAILED, error_code="abandoned", error=_ABANDONED, **OVER, finished_at=now())
+    .values(status=Status.FAILED, error_code="abandoned", error=_ABANDONED, **OVER)
     .returning(report.c.id)
 )
 _HEARTBEAT = update(report).where(HELD).values(lease_until=_lease_end).returning(report.c.cancel_requested)
@@ -88,7 +88,6 @@ _FINISH = _SET.values(
     error_code=bindparam("code"),
     error=bindparam("sentence"),
     **OVER,
-    finished_at=now(),
 )
 _FINISH_DONE = _FINISH.values(total=report.c.rows, total_kind="exact")
 

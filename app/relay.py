@@ -88,10 +88,7 @@ class Relay:
         owed, told_at = False, now()
         while not self._stopping.is_set():
             await asyncio.sleep(_LOOK_SECONDS)
-            if self._hints.topics() <= {
-                hints.QUEUE,
-                hints.EXPIRED,
-            }:  # of which a worker looks once a second anyway
+            if self._hints.topics() <= _UNHURRIED:
                 continue
             version = await self._database.data_version()
             if version != seen:

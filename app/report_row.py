@@ -28,6 +28,15 @@ _ahead = (
 CHANGED = (*report.c, now().label("read_at"))
 READ = (*CHANGED, case((report.c.status == Status.QUEUED, _ahead), else_=0).label("ahead"))
 
+# What a report gives back when it becomes final, and when that was.
+OVER: dict[str, Any] = {
+    "slot": None,
+    "lease_owner": None,
+    "lease_until": 0,
+    "trouble": None,
+    "finished_at": now(),
+}
+
 FINAL = text("status NOT IN ('queued', 'running')")
 # A report past its time is gone for everybody, even if its rows are still being removed.
 THERE = or_(ACTIVE, report.c.expires_at.is_(None), report.c.expires_at > now())

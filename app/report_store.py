@@ -11,8 +11,8 @@ from sqlalchemy import ColumnElement, Select, bindparam, select, update
 
 from app.database import Database, now
 from app.model import Column, Report, Spec, Status
-from app.report_row import CHANGED, FINAL, READ, THERE, report_of
-from app.schema import ACTIVE, OVER, report
+from app.report_row import CHANGED, FINAL, OVER, READ, THERE, report_of
+from app.schema import ACTIVE, report
 
 _DAY = 86_400  # seconds
 
@@ -32,7 +32,7 @@ _SET_WIDTHS = update(report).where(_by_id).values(columns=bindparam("new_columns
 _CANCEL_QUEUED = (
     update(report)
     .where(_by_id, report.c.status == Status.QUEUED)
-    .values(status=Status.CANCELLED, cancel_requested=True, **OVER, finished_at=now())
+    .values(status=Status.CANCELLED, cancel_requested=True, **OVER)
     .returning(*CHANGED)
 )
 _CANCEL_RUNNING = (

@@ -158,9 +158,6 @@ HELD = and_(
     report.c.status == "running",
 )
 
-# What a report gives back when it becomes final.
-OVER: dict[str, object] = {"slot": None, "lease_owner": None, "lease_until": 0, "trouble": None}
-
 
 def held(lease: Lease) -> dict[str, object]:
     return {"lease_report": lease.report, "lease_epoch": lease.epoch}

@@ -129,10 +129,7 @@ async def cancel(
     return _report(await reports.cancel(user, report_id))
 
 
-@post(
-    "/reports/{report_id:str}/continuation",
-    responses={201: ResponseSpec(ReportView, generate_examples=False)},
-)
+@post("/reports/{report_id:str}/continuation", responses=_CREATED)
 async def continue_(
     report_id: FromPath[str],
     request: AnyRequest,

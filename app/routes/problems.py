@@ -23,7 +23,7 @@ def known(request: AnyRequest, error: RowfallError) -> Response[Any]:
     if isinstance(error, NotSignedIn) and not _is_api(request):
         context = {"problem": error.sentence, "section": ""}
         return Template("session/new.html", context=context, status_code=error.status)
-    return answer(request, error)
+    return _answer(request, error.status, error.title, error.sentence, error.code)
 
 
 def framework(request: AnyRequest, error: HTTPException) -> Response[Any]:
@@ -45,10 +45,6 @@ class Again:
 
     action: str
     fields: Sequence[tuple[str, str]] = ()
-
-
-def answer(request: AnyRequest, error: RowfallError) -> Response[Any]:
-    return _answer(request, error.status, error.title, error.sentence, error.code)
 
 
 def too_many(

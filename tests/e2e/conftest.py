@@ -63,9 +63,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # keeps an event loop for the rest of the run, and asynchronous tests need their own.
     items.sort(key=lambda item: Path(__file__).parent in item.path.parents)
     for item in items:
-        if Path(__file__).parent in item.path.parents:
-            # Processes, browsers and lines share one machine. The summary names each test that needed it.
-            item.add_marker(pytest.mark.flaky(reruns=1))
         engine = _engine_of(item)
         if engine and engine not in config.stash[_used]:
             item.add_marker(pytest.mark.skip(f"{engine} is left out by name"))

@@ -1,48 +1,15 @@
 """The disk of the state file is full: nothing is lost, and everything goes on when there is room again."""
 
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from serving import Serve
 from tables import paced_table
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 6 MiB."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    mount = shutil.which("mount")
-    if sys.platform != "linux" or mount is None:
-        pytest.skip("a small file system can be mounted on Linux only")
-    command = [mount, "-t", "tmpfs", "-o", "size=6m", "rowfall-test", str(path)]
-    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.strip()}")
-    yield path
-    subprocess.run(["umount", "--lazy", str(path)], check=True)
-
-
-def _fill(disk: Path) -> Path:
-    """A file that takes all that is left."""
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file:
-        for size in (65_536, 4_096, 1):
-            try:
-                while file.write(b"x" * size):
-                    pass
-            except OSError:
-                continue
-    assert shutil.disk_usage(disk).free == 0
-    return filler
-
-
 def test_a_full_disk_keeps_what_there_is_and_goes_on_when_there_is_room(
-    small_disk: Path, serve: Serve, tmp_path: Path
+    small_disk: Path, fill: Callable[[Path], Path], serve: Serve, tmp_path: Path
 ) -> None:
     tables = [paced_table(tmp_path / "short.db", 1_500, 10), paced_table(tmp_path / "long.db", 60_000)]
     server = serve(*tables, state=small_disk / "state.db", spool_free_bytes=0)
@@ -50,7 +17,7 @@ def test_a_full_disk_keeps_what_there_is_and_goes_on_when_there_is_room(
     server.wait_until(old, "done")
     running = server.request("long.paced")
     server.wait_until(running, "running", rows=2_000)
-    filler = _fill(small_disk)
+    filler = fill(small_disk)
 
     refused = server.post("/api/v1/reports", {"dataset": "short.paced"})
     assert (refused.status_code, refused.json()["code"]) == (507, "spool-full")

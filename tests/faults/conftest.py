@@ -20,13 +20,6 @@ from postgresql import PostgreSQL
 from sources import endless, odd_texts, paced
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            # Several processes share one machine. The summary names each test that needed it.
-            item.add_marker(pytest.mark.flaky(reruns=1))
-
-
 @pytest.fixture(scope="session")
 def own_postgresql() -> Iterator[PostgreSQL]:
     with tempfile.TemporaryDirectory(prefix="rowfall-pg-") as folder:

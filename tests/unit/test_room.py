@@ -2,9 +2,7 @@
 
 import asyncio
 import shutil
-import subprocess
-import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -101,37 +99,9 @@ async def test_without_limits_anything_fits(database: Database) -> None:
 # A disk that is full
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 6 MiB."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    mount = shutil.which("mount")
-    if sys.platform != "linux" or mount is None:
-        pytest.skip("a small file system can be mounted on Linux only")
-    options = ["-t", "tmpfs", "-o", "size=6m", "rowfall-test"]
-    mounted = subprocess.run([mount, *options, str(path)], capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.strip()}")
-    yield path
-    subprocess.run(["umount", "--lazy", str(path)], check=True)
-
-
-def _fill(disk: Path) -> Path:
-    """A file that takes all that is left."""
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file:
-        for size in (65_536, 4_096, 1):
-            try:
-                while file.write(b"x" * size):
-                    pass
-            except OSError:
-                continue
-    assert shutil.disk_usage(disk).free == 0
-    return filler
-
-
-async def test_a_full_disk_is_told_and_what_was_written_can_be_read(small_disk: Path) -> None:
+async def test_a_full_disk_is_told_and_what_was_written_can_be_read(
+    small_disk: Path, fill: Callable[[Path], Path]
+) -> None:
     database = await Database.open(str(small_disk / "state.db"))
     store, spool, leases = ReportStore(database), Spool(database), Leases(database)
     await store.create("report", "ann", 5, "noise.recordings", Spec((0, 3)), ())
@@ -139,7 +109,7 @@ async def test_a_full_disk_is_told_and_what_was_written_can_be_read(small_disk: 
     assert report is not None
     lease = Lease(report.id, report.epoch)
     await spool.append(lease, _chunk(1, 50_000), b"key", 60)
-    filler = _fill(small_disk)
+    filler = fill(small_disk)
 
     async def append_until_it_fails() -> None:
         for number in range(2, 1_000):
