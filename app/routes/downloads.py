@@ -53,10 +53,11 @@ async def download(
     report = await reports.get(user, report_id)
     export = _export(request.url.path.rpartition(".")[2])
     options = _options(preset, request)
-    if not report.status.final and _old_protocol(request):
+    old_protocol = _old_protocol(request)
+    if not report.status.final and old_protocol:
         raise Conflict(_OLD_PROTOCOL)
     try:
-        found = await downloads.open(report, export, options)
+        found = await downloads.open(report, export, options, needs_length=old_protocol)
     except TooEarly:
         await exports.request(report.id, report.generation, export.name, "")
         wake.notify(hints.EXPORTS)
