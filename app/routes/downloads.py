@@ -16,7 +16,7 @@ from app.compression import UNCOMPRESSED
 from app.downloads import Downloads
 from app.errors import Conflict, InvalidRequest, TooEarly
 from app.export_store import ExportStore
-from app.exports import EXPORTS, Export
+from app.exports import EXPORTS, Export, require_export
 from app.exports.writing import Options, Preset
 from app.hints import Hints
 from app.model import Report
@@ -51,7 +51,7 @@ async def download(
 ) -> Response[Any]:
     """The file: as it grows while the report runs, else with a length, in parts if asked for."""
     report = await reports.get(user, report_id)
-    export = _export(request.url.path.rpartition(".")[2])
+    export = require_export(request.url.path.rpartition(".")[2])
     options = _options(preset, request)
     old_protocol = _old_protocol(request)
     if not report.status.final and old_protocol:
@@ -97,7 +97,7 @@ async def proof(
 ) -> Response[bytes]:
     """What a file holds, and its sum: `?of=xlsx`, of a CSV also `&preset=excel`."""
     report = await reports.get(user, report_id)
-    found = await downloads.manifest(report, _export(of), _options(preset, request))
+    found = await downloads.manifest(report, require_export(of), _options(preset, request))
     return Response(found, media_type=MediaType.JSON, headers={"Cache-Control": "no-store"})
 
 
@@ -126,7 +126,7 @@ async def make(
     """Form: `format`, one that is made beforehand; with `cancel` making it is given up."""
     report = await reports.get(user, report_id)
     form = await request.form()
-    export = _export(str(form.get("format", "")))
+    export = require_export(str(form.get("format", "")))
     if export.streams:
         raise InvalidRequest(f"A {export.name} file is not made beforehand: it is sent at once.")
     if "cancel" in form:
@@ -153,14 +153,6 @@ async def _page(request: AnyRequest, user: User, report: Report, downloads: Down
         context={"user": user, "section": "reports", "report": report, "files": files},
         headers={"Vary": "HX-Request", "Cache-Control": "no-store"},
     )
-
-
-def _export(name: str) -> Export:
-    export = EXPORTS.get(name)
-    if export is None or not export.available:
-        known = ", ".join(each.name for each in EXPORTS.values() if each.available)
-        raise InvalidRequest(f"“{name}” is no format of a file. There are {known}.")
-    return export
 
 
 def _options(preset: Preset, request: AnyRequest) -> Options:

@@ -10,6 +10,7 @@ from litestar.response import Redirect, Template
 
 from app import hints
 from app.errors import InvalidRequest, NotFound, RowfallError, TooManyReports
+from app.exports import require_export
 from app.find import Found
 from app.fragments import Fragments
 from app.hints import Hints
@@ -46,6 +47,7 @@ async def create(
     reports: NamedDependency[Reports],
     store: NamedDependency[ReportStore],
 ) -> Response[Any]:
+    """Form: `dataset`, `col`...; with `download`, a format, the answer leads to the file."""
     form = await request.form()
     unknown = sorted(set(form) - {"dataset", "col", "download"})
     if unknown:
@@ -53,12 +55,15 @@ async def create(
     columns = [str(name) for name in form.getall("col", [])]
     # Browsers send each line break of a form's field as CR LF; in the query a name stays as it is.
     dataset = request.query_params.get("dataset") or str(form.get("dataset", ""))
+    download = str(form.get("download", ""))
+    file = f"/export.{require_export(download).suffix}" if download else ""
     try:
         report = await reports.request(user, dataset, columns)
     except TooManyReports as error:
-        again = Again("/reports", (("dataset", dataset), *(("col", name) for name in columns)))
+        again = Again(
+            f"/reports?{request.url.query}", [(name, str(value)) for name, value in form.multi_items()]
+        )
         return too_many(request, error, await store.running(user.account), again)
-    file = "/export.csv" if form.get("download") == "csv" else ""
     return Redirect(f"/reports/{report.id}{file}", status_code=303)
 
 
