@@ -4,7 +4,6 @@ import asyncio
 import re
 from typing import Any
 
-from babel import Locale, UnknownLocaleError
 from litestar import HttpMethod, Response, get, post, route
 from litestar.di import NamedDependency
 from litestar.enums import MediaType
@@ -17,7 +16,7 @@ from app.downloads import Downloads
 from app.errors import Conflict, InvalidRequest, TooEarly
 from app.export_store import ExportStore
 from app.exports import EXPORTS, Export, require_export
-from app.exports.writing import Options, Preset
+from app.exports.writing import Options, Preset, for_excel
 from app.hints import Hints
 from app.model import Report
 from app.permissions import User
@@ -159,17 +158,8 @@ def _options(preset: Preset, request: AnyRequest) -> Options:
     """Excel takes the separators of its person's country; the browser tells the language."""
     if preset is Preset.DATA:
         return Options()
-    decimal = _decimal(request.headers.get("accept-language", "en"))
-    return Options(preset, ";" if decimal == "," else ",", decimal)
-
-
-def _decimal(languages: str) -> str:
-    first = languages.split(",", maxsplit=1)[0].split(";", maxsplit=1)[0].strip()
-    try:
-        found = Locale.parse(first, sep="-").number_symbols["latn"]["decimal"]
-    except (ValueError, UnknownLocaleError, KeyError):
-        return "."
-    return "," if found == "," else "."
+    first = request.headers.get("accept-language", "en").split(",", maxsplit=1)[0]
+    return for_excel(first.partition(";")[0].strip())
 
 
 handlers = [download, proof, show, make]
