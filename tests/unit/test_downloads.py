@@ -3,7 +3,8 @@
 import asyncio
 import hashlib
 import sqlite3
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from app.downloads import Download
 from app.exports import EXPORTS
 from app.exports.writing import Options
 from app.main import Parts, running
-from app.model import Report, Status
+from app.model import Report, Status, StoredExport
 from app.permissions import LOCAL_USER
 from app.settings import Settings
 from app.source.sqlite import SqliteSource
@@ -107,6 +108,31 @@ async def test_a_long_file_does_not_keep_one_whose_length_is_known_waiting(
         found = await parts.downloads.open(report, EXPORTS["ndjson"], Options())
         assert found.size is None
         assert (await _all(found)).count(b"\n") == ROWS
+
+
+async def test_a_workbook_that_finds_no_room_while_it_is_made_says_so_and_is_made_again(
+    parts: Parts, small_disk: Path, fill: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = await _done(parts)
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
+    filler = fill(small_disk)
+    failed = await _file(parts, report)
+    assert failed.status is Status.FAILED
+    assert failed.error is not None
+    assert failed.error.startswith("The server could not write this file: No space left on device (in /")
+    filler.unlink()
+    made = await _file(parts, report)
+    assert (made.status, made.rows) == (Status.DONE, ROWS)
+
+
+async def _file(parts: Parts, report: Report) -> StoredExport:
+    """The workbook, made or failed."""
+    found = await parts.exports.request(report.id, report.generation, "xlsx", "")
+    async with asyncio.timeout(20):
+        while not found.status.final:
+            await asyncio.sleep(0.02)
+            found = await parts.downloads.file(report, EXPORTS["xlsx"], Options()) or found
+    return found
 
 
 async def test_a_part_of_a_report_is_sent_whole_although_it_ended_early(
