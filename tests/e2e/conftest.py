@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext
+from playwright.sync_api import Browser, BrowserContext, expect
 
 # The test files share a few modules that lie beside them.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -48,6 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if unknown := left_out - {*ENGINES}:
         raise pytest.UsageError(f"ROWFALL_TESTS_WITHOUT names {', '.join(unknown)}; known are {ENGINES}.")
     config.stash[_used] = {engine: "" for engine in ENGINES if engine in chosen and engine not in left_out}
+    expect.set_options(timeout=20_000)  # a report of many rows on a busy machine
     # pytest-playwright runs each test once for each of these; its own WebKit cannot use the system's.
     config.option.browser = [engine for engine in config.stash[_used] if engine != "webkit"]
 
