@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.model import Dataset
+from app.model import Dataset, Filter
 from app.source.sqlite_catalog import verify
 from app.source.sqlite_connection import TOLERANT
 from app.source.sqlite_key import quoted
@@ -53,13 +53,19 @@ class _Automatic:
     collations: tuple[str, ...]  # of its columns; "B" is BINARY
 
 
-def advise(connection: sqlite3.Connection, dataset: Dataset, columns: tuple[int, ...]) -> tuple[str, ...]:
+def advise(
+    connection: sqlite3.Connection,
+    dataset: Dataset,
+    columns: tuple[int, ...],
+    filters: tuple[Filter, ...] = (),
+) -> tuple[str, ...]:
     """Sentences, the gravest first; () if the plan is fine or is none that is understood here."""
-    sql = all_rows(dataset, verify(connection, dataset), columns)
+    sql, values = all_rows(dataset, verify(connection, dataset), columns, filters)
     connection.text_factory = TOLERANT
-    lines = connection.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()
+    lines = connection.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
     plan = [_Step(number, parent, detail) for number, parent, _, detail in lines]
-    tables = _Tables(connection, f"EXPLAIN {sql}")
+    tables = _Tables(connection, connection.execute(f"EXPLAIN {sql}", values).fetchall())
+    sql = dataset.sql or sql  # the text that names the tables
     found = [
         *_nested(plan, tables, sql),
         *_automatic(plan, tables),
@@ -78,9 +84,8 @@ def advise(connection: sqlite3.Connection, dataset: Dataset, columns: tuple[int,
 class _Tables:
     """The tables that a statement opens, from its program: the plan calls them by their aliases."""
 
-    def __init__(self, connection: sqlite3.Connection, explain: str) -> None:
+    def __init__(self, connection: sqlite3.Connection, program: list[Sequence[Any]]) -> None:
         self._connection = connection
-        program: list[Sequence[Any]] = connection.execute(explain).fetchall()
         entries = connection.execute(
             "SELECT name, rootpage, tbl_name, type, sql FROM main.sqlite_schema"
         ).fetchall()

@@ -12,10 +12,10 @@ from markupsafe import Markup
 from app.catalog import Listing
 from app.cells import in_full
 from app.errors import SourceError
+from app.forms import Form
 from app.model import Column, Dataset, Extent, Kind, Report, Skipped, Spec, Status, StoredExport
 from app.pages import Page as ReportPage
 from app.permissions import LOCAL_USER
-from app.routes.problems import Again
 from app.settings import STATIC, TEMPLATES
 from app.sse import Position
 from app.templating import environment
@@ -181,7 +181,7 @@ def pages(name: str) -> dict[str, dict[str, Any]]:
             "title": name,
             "sentence": name,
             "reports": reports,
-            "again": Again("/reports", (("dataset", name), ("col", name))),
+            "again": Form("/reports", (("dataset", name), ("col", name))),
             "section": "error",
         },
     }
