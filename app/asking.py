@@ -31,7 +31,7 @@ def of_pairs(pairs: Iterable[tuple[str, str]]) -> list[Asked]:
         column, separator, op = key.rpartition("__")
         if not separator:
             raise InvalidRequest(
-                f"“{key}” is not understood. A filter is written column__operator=value, such as {key}__eq=10."
+                f"“{key}” is not understood. A filter is column__operator=value, such as {key}__eq=10."
             )
         same = [place for place, each in enumerate(found) if (each.column, each.op) == (column, op)]
         if op == Op.IN and same:
