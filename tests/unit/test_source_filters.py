@@ -265,7 +265,7 @@ async def test_a_filter_on_a_column_that_the_report_does_not_show(source: Sqlite
         assert decode(batch.payload) == [(CELLS.index("été"),)]
 
 
-async def test_in_a_column_of_dates_text_is_compared_with_what_reads_as_a_number(
+async def test_in_a_column_of_dates_text_is_compared_with_numbers(
     source: SqliteSource,
 ) -> None:
     found = await dataset(source, "t")
