@@ -51,7 +51,7 @@ async def show(
     dataset_id = dataset_path.removeprefix("/")
     require_read(user, dataset_id)
     dataset = await catalog.dataset(dataset_id)
-    asked = wish(request.query_params.multi_items())
+    asked = wish(request.query_params.items())
     spec = asking.spec(dataset, asked.columns, asked.filters)
     rows, problem = await _preview(catalog, dataset, spec.filters)
     context = {

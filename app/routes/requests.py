@@ -47,7 +47,7 @@ async def create(
 ) -> Response[Any]:
     """The fields of the form and of the address together."""
     form = await request.form()
-    given = [*request.query_params.multi_items(), *form.multi_items()]
+    given = [*request.query_params.items(), *form.items()]
     asked = wish((key, str(value)) for key, value in given if key not in ("dataset", "download"))
     # Browsers send each line break of a form's field as CR LF; in the query a name stays as it is.
     dataset = request.query_params.get("dataset") or str(form.get("dataset", ""))
