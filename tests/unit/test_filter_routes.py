@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from html.parser import HTMLParser
@@ -11,12 +12,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+import msgspec
 import pytest
 from httpx import ASGITransport, AsyncClient, Response
+from sqlalchemy import insert
 
+from app.codec import CODEC
 from app.main import Parts, create_app, running
-from app.model import Report, Status
+from app.model import Filter, Op, Report, Spec, Status
 from app.permissions import LOCAL_USER
+from app.schema import chunk as chunk_table
+from app.schema import report as report_table
 from app.settings import SavedQuery, Settings
 from app.source.sqlite import SqliteSource
 
@@ -265,3 +271,56 @@ async def test_files_tell_the_filters(parts: Parts, client: AsyncClient) -> None
     request["filters"] = proof["filters"]
     again = await done(parts, await client.post("/api/v1/reports", json=request))
     assert again.spec == report.spec
+
+
+async def test_a_continued_report_goes_on_with_its_filters(parts: Parts, client: AsyncClient) -> None:
+    form = {"dataset": "s.t", "city__eq": "Rome", "col": "id"}
+    whole = await done(parts, await client.post("/reports", data=form))
+    dataset = await parts.catalog.dataset("s.t")
+    source = parts.catalog.source(dataset)
+    reader = await source.open_reader(dataset, (0,), None, 100, whole.spec.filters)
+    batch = await reader.read()
+    await reader.close()
+    assert batch is not None
+    values = {
+        "id": "early",
+        "owner": "local",
+        "dataset": "s.t",
+        "spec": msgspec.to_builtins(whole.spec),
+        "columns": msgspec.to_builtins(whole.columns),
+        "status": "cancelled",
+        "next_chunk": 2,
+        "rows": batch.rows,
+        "bytes": len(batch.payload),
+        "cursor": batch.cursor,
+        "created_at": time.time(),
+        "finished_at": time.time(),
+    }
+    chunk = {"report": "early", "generation": 1, "number": 1, "first_row": 1, "rows": batch.rows}
+    async with parts.store._database.write() as connection:
+        await connection.execute(insert(report_table).values(values))
+        await connection.execute(
+            insert(chunk_table).values({**chunk, "codec": CODEC, "payload": batch.payload})
+        )
+    report = await done(parts, await client.post("/reports/early/continuation"))
+    assert report.spec == whole.spec
+    assert (report.status, report.chunks, report.total) == (Status.DONE, 2, 500)
+    assert await ids(client, report) == ROME
+
+
+@pytest.mark.parametrize(("name", "declared"), [("town", "TEXT"), ("city", "INTEGER")])
+async def test_a_filter_whose_column_is_no_longer_there_fails_the_report(
+    parts: Parts, client: AsyncClient, name: str, declared: str
+) -> None:
+    columns = (await parts.catalog.dataset("s.t")).columns[:1]
+    spec = Spec((0,), (Filter(1, name, declared, Op.EQ, ("Rome",)),))
+    await parts.store.create("old", "local", 5, "s.t", spec, columns)
+    await client.post("/reports", data={"dataset": "s.t"})  # wakes the worker
+    async with asyncio.timeout(20):
+        while True:
+            report = await parts.reports.get(LOCAL_USER, "old")
+            if report.status.final:
+                break
+            await asyncio.sleep(0.02)
+    assert (report.status, report.error_code, report.rows) == (Status.FAILED, "source-changed", 0)
+    assert "The columns of s.t have changed since this report was asked for." in (report.error or "")
