@@ -9,6 +9,7 @@ from typing import Any
 from app.model import Dataset, Filter
 from app.source.sqlite_catalog import verify
 from app.source.sqlite_connection import TOLERANT
+from app.source.sqlite_filter import is_sought
 from app.source.sqlite_key import quoted
 from app.source.sqlite_statement import all_rows
 
@@ -60,7 +61,8 @@ def advise(
     filters: tuple[Filter, ...] = (),
 ) -> tuple[str, ...]:
     """Sentences, the gravest first; () if the plan is fine or is none that is understood here."""
-    sql, values = all_rows(dataset, verify(connection, dataset), columns, filters)
+    key = verify(connection, dataset)
+    sql, values = all_rows(dataset, key, columns, filters)
     connection.text_factory = TOLERANT
     lines = connection.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
     plan = [_Step(number, parent, detail) for number, parent, _, detail in lines]
@@ -74,6 +76,7 @@ def advise(
             for step in plan
             if step.detail in _COLLECTING and not _repeated(plan, step)
         ),
+        *(_unindexed(plan, tables, dataset, filters) if key is not None else ()),
     ]
     # Names need not be UTF-8.
     return tuple(
@@ -194,12 +197,31 @@ def _automatic(plan: list[_Step], tables: _Tables) -> Iterator[str]:
             )
 
 
-def _create_index(table: str, columns: list[str], collations: tuple[str, ...], tables: _Tables) -> str:
-    stem = name = "_".join([table, *columns])
+def _unindexed(
+    plan: list[_Step], tables: _Tables, dataset: Dataset, filters: tuple[Filter, ...]
+) -> Iterator[str]:
+    """Of a table that is read by its key."""
+    sought = [each for each in filters if is_sought(dataset, each)]
+    if sought and plan[0].detail == "SCAN t":
+        name = sought[0].name
+        create = f"CREATE INDEX {quoted(_free_name([dataset.name, name], tables))}"
+        yield (
+            f"All of “{dataset.name}” is read to find the rows that meet the filter on {name}. An index would"
+            f" spare that: {create} ON {quoted(dataset.name)} ({quoted(name)})"
+        )
+
+
+def _free_name(parts: list[str], tables: _Tables) -> str:
+    stem = name = "_".join(parts)
     number = 1
     while name.lower() in tables.names:
         number += 1
         name = f"{stem}_{number}"
+    return name
+
+
+def _create_index(table: str, columns: list[str], collations: tuple[str, ...], tables: _Tables) -> str:
+    name = _free_name([table, *columns], tables)
     spelled = []
     for column, collation in zip(columns, (*collations, *columns), strict=False):
         binary = collation in ("B", "")

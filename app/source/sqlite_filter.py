@@ -55,6 +55,11 @@ def _one(dataset: Dataset, given: Filter, cell: str) -> tuple[str, list[Value]]:
     return compared, values
 
 
+def is_sought(dataset: Dataset, given: Filter) -> bool:
+    """Whether an index on the column has the rows together, in the order of the key."""
+    return given.op is Op.EQ and " OR " not in _comparison(dataset, given, "")[0]
+
+
 def _part_of_text(op: Op, cell: str, value: str) -> tuple[str, list[Value]]:
     """Text and numbers, as SQLite writes them; A to Z in either case.
 

@@ -410,3 +410,42 @@ async def test_what_is_read_by_one_query_uses_the_index_of_a_filtered_column(
     filters = [filter_on(found, position, op, value)]
     for statement in (whole(found, (0,), filters), count(found, filters)):
         assert index in plan(shop, *statement)
+
+
+# Advice
+
+
+async def test_an_index_is_advised_where_a_filter_would_use_it(tmp_path: Path) -> None:
+    path = tmp_path / "data.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as owner:
+        owner.executescript("""
+            CREATE TABLE t (id INTEGER PRIMARY KEY, "a ""b" TEXT COLLATE NOCASE, n INTEGER, u);
+            CREATE TABLE w (k TEXT, n INTEGER, city, PRIMARY KEY (k DESC, n)) WITHOUT ROWID;
+            CREATE TABLE "t_a ""b" (x);
+        """)
+        source = SqliteSource("s", path)
+        for name, place, op, value in [("t", 1, Op.EQ, "x"), ("t", 2, Op.EQ, "5"), ("w", 2, Op.EQ, "Rome")]:
+            found = await dataset(source, name)
+            filters = (filter_on(found, place, op, value), filter_on(found, 0, Op.NE, "1"))
+            (sentence,) = await source.advise(found, (0,), filters)
+            assert sentence.startswith(f"All of “{name}” is read to find the rows that meet the filter on ")
+            assert await source.advise(found, (0,)) == ()
+            owner.execute(sentence.split(" An index would spare that: ")[1])
+            assert await source.advise(found, (0,), filters) == ()
+
+
+@pytest.mark.parametrize(
+    ("place", "op", "value"), [(0, Op.EQ, "5"), (3, Op.EQ, "5"), (2, Op.GT, "5"), (1, Op.CONTAINS, "5")]
+)
+async def test_no_index_is_advised_that_a_filter_would_not_use(
+    source: SqliteSource, place: int, op: Op, value: str
+) -> None:
+    found = await dataset(source, "t")
+    place = [0, 4, 1, 6][place]  # the key, text, a number, anything
+    assert await source.advise(found, (0,), (filter_on(found, place, op, value),)) == ()
+
+
+async def test_a_saved_query_with_filters_gets_its_advice_all_the_same(source: SqliteSource) -> None:
+    found = await source.describe_query("q", "SELECT * FROM t a JOIN w b ON a.x = b.x")
+    (sentence,) = await source.advise(found, (0,), (filter_on(found, 1, Op.GT, "5"),))
+    assert sentence.startswith("SQLite builds an index of “")
