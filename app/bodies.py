@@ -42,7 +42,8 @@ async def chunks_of(spool: Spool, report: Report, after: int = 0) -> AsyncIterat
 class Live:
     """The file of a report that runs, from its beginning: nothing else of it is known.
 
-    Ends with the report, and raises BrokenOff unless that is done. Gives b"" now and then while no rows come.
+    Ends with the report, and raises BrokenOff if that ends early. Gives b"" now and then while no rows come.
+    Of a report that was over before, however it ended, it is all rows.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Live:
     ) -> None:
         self._store, self._spool, self._hints = store, spool, wake
         self._report, self._writer, self._remember = report, writer, remember
+        self._was_over = report.status.final
         self._stopping = stopping
         self._sizes: list[int] = []
         self._sha = hashlib.sha256()
@@ -69,7 +71,7 @@ class Live:
                 yield drip.take(self._made(piece))
             if not chunks:
                 yield drip.drop()
-        if self._report.status is not Status.DONE:
+        if self._report.status is not Status.DONE and not self._was_over:
             raise BrokenOff(f"The report {self._report.id} ended early: {self._report.status}.")
         yield drip.held + self._made(self._writer.end())
         await self._remember(self._report, self._writer, self._sizes, self._sha.hexdigest())

@@ -133,8 +133,10 @@ def export(
     config: Path | None,
 ) -> None:
     """Write DATASET, a name or SOURCE.NAME, to a file. Exits with 1, and leaves none, if it is not whole."""
+    from babel import default_locale
+
     from app import asking, export_command
-    from app.exports.writing import Options, Preset
+    from app.exports.writing import Options, for_excel
 
     logging.getLogger().setLevel(logging.WARNING)
     (opened,) = _open([source])
@@ -144,13 +146,13 @@ def export(
     try:
         made = export_command.format_of(name, output)
         asked = asking.of_texts(filters)
-        options = Options(Preset(preset))
+        options = for_excel(default_locale("LC_NUMERIC") or "en") if preset == "excel" else Options()
         wanted = export_command.Wanted(dataset, columns, asked, made, options, output, quiet)
         rows = export_command.export(_settings(config, {}), opened, wanted)
     except RowfallError as error:
         raise _Failure(error.sentence) from error
     except OSError as error:
-        raise _Failure(f"{output} cannot be written: {error.strerror}.") from error
+        raise _Failure(f"{output or 'Standard output'} cannot be written: {error.strerror}.") from error
     if output is not None and not quiet:
         click.echo(f"{rows:,} rows in {output}", err=True)
 

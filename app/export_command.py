@@ -4,6 +4,7 @@ The file appears under its name when it is whole, and only then.
 """
 
 import asyncio
+import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -45,9 +46,19 @@ class Wanted:
 
 def export(settings: Settings, source: Source, wanted: Wanted) -> int:
     """Rows written. Raises RowfallError; then there is no file."""
-    with tempfile.TemporaryDirectory(prefix="rowfall-") as folder:
+    with tempfile.TemporaryDirectory(prefix="rowfall-") as folder, _terminated_as_interrupted():
         own = {"state": str(Path(folder, "state.db")), "report_timeout": _PATIENCE_SECONDS}
         return asyncio.run(_export(settings.model_copy(update=own), source, wanted))
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """So that it leaves nothing behind either."""
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def format_of(name: str | None, target: Path | None) -> Export:
@@ -132,6 +143,12 @@ def _file(target: Path | None) -> Iterator[BinaryIO]:
     """A file beside the target, which takes its name at the end and goes at an error."""
     if target is None:
         yield sys.stdout.buffer
+        sys.stdout.buffer.flush()  # here it may still fail
+        return
+    target = target.resolve()  # a link stays one
+    if target.exists() and not target.is_file():  # a device or a pipe, whose name nothing else may take
+        with target.open("wb") as file:
+            yield file
         return
     draft = target.with_name(f"{target.name}.part")
     try:

@@ -29,6 +29,7 @@ _POLL_SECONDS = 1.0
 _LEASE_SECONDS = 30.0
 _TELL_SECONDS = 0.5
 _INTERNAL = "An error inside Rowfall stopped this file; the server's log has the details."
+_UNWRITABLE = "The server could not write this file: {} (in {}, where files lie while they are made)."
 _BATCH = 4  # chunks in memory at a time
 
 
@@ -80,6 +81,10 @@ class Exporter:
             log.info("the file %s is not made here any more: %s", found.id, error)
         except RowfallError as error:
             await self._exports.finish(found.id, self._maker, Status.FAILED, error=error.sentence)
+        except OSError as error:
+            log.warning("the file %s could not be written: %s", found.id, error)
+            sentence = _UNWRITABLE.format(error.strerror, tempfile.gettempdir())
+            await self._exports.finish(found.id, self._maker, Status.FAILED, error=sentence)
         except Exception:
             log.exception("the file %s could not be made", found.id)
             await self._exports.finish(found.id, self._maker, Status.FAILED, error=_INTERNAL)

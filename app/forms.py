@@ -17,7 +17,7 @@ class Form:
 
 
 def report_form(dataset: str, fields: Iterable[tuple[str, str]]) -> Form:
-    """Asks for a report on the dataset; `fields` are columns (`col`) and filters.
+    """Asks for a report on the dataset; `fields` are columns (`col`), filters, and `download`.
 
     Browsers send each line break of a field as CR LF. What has one goes by the address, as it is.
     """

@@ -15,7 +15,7 @@ from app.database import Database, now
 from app.errors import LeaseLost
 from app.model import Column, Lease, Report, Status
 from app.report_row import CHANGED, OVER, report_of
-from app.schema import ACTIVE, HELD, chunk, held, report
+from app.schema import ACTIVE, HELD, chunk, export, held, report
 
 _ATTEMPTS = 4  # claims without a new chunk before a report is given up
 _ABANDONED = "Reading broke off four times in a row without a new row. The rows read before that are kept."
@@ -82,6 +82,12 @@ _START_GENERATION = (
 _DROP_OLDER = delete(chunk).where(
     chunk.c.report == bindparam("of_report"), chunk.c.generation < bindparam("before")
 )
+# Files that were asked for meanwhile are made of what is read now.
+_MOVE_EXPORTS = (
+    update(export)
+    .where(export.c.report == bindparam("of_report"), export.c.status == Status.QUEUED)
+    .values(generation=bindparam("now_of"))
+)
 
 _FINISH = _SET.values(
     status=bindparam("final"),
@@ -146,6 +152,7 @@ class Leases:
             await add_note(connection, lease, note)
             generation: int = (await connection.execute(_START_GENERATION, held(lease))).scalar_one()
             await connection.execute(_DROP_OLDER, {"of_report": lease.report, "before": generation})
+            await connection.execute(_MOVE_EXPORTS, {"of_report": lease.report, "now_of": generation})
         return generation
 
     async def finish(

@@ -1,4 +1,4 @@
-"""Whether there is room for more rows: within the quota, and on the disk of a state file.
+"""Whether there is room for more rows and files: within the quota, and on the disk of a state file.
 
 The disk is never filled to its end, for deleting needs room, too. Looked up once a second at most; what this
 process writes in between is added, so that only other processes can pass the limit, by a second's rows.
@@ -14,11 +14,18 @@ from sqlalchemy import func, select
 from app.database import Database
 from app.errors import SpoolFull
 from app.report_row import THERE
-from app.schema import report
+from app.schema import export, report
 
 _FRESH_SECONDS = 1.0
 
-_USED = select(func.coalesce(func.sum(report.c.bytes), 0)).where(THERE)
+_ROWS = select(func.coalesce(func.sum(report.c.bytes), 0)).where(THERE).scalar_subquery()
+# A file that is made as it is sent has sizes, and takes no room.
+_FILES = (
+    select(func.coalesce(func.sum(export.c.size), 0))
+    .where(export.c.report.in_(select(report.c.id).where(THERE)), export.c.sizes.is_(None))
+    .scalar_subquery()
+)
+_USED = select(_ROWS + _FILES)
 _WHAT_TO_DO = "Delete reports that nobody needs"
 
 
@@ -36,19 +43,19 @@ class Room:
         self._looked_at = -math.inf
 
     async def take(self, size: int) -> None:
-        """Counts `size` bytes of rows that are about to be written. Raises SpoolFull, StateUnavailable."""
+        """Counts `size` bytes that are about to be written. Raises SpoolFull, StateUnavailable."""
         await self.require(size)
         self._quota_left -= size
         self._disk_left -= size
 
     async def require(self, size: int = 1) -> None:
-        """Raises SpoolFull unless so many bytes of rows would fit; and StateUnavailable."""
+        """Raises SpoolFull unless so many bytes would fit; and StateUnavailable."""
         if monotonic() - self._looked_at >= _FRESH_SECONDS:
             await self._look()
         if size > self._quota_left:
             raise SpoolFull(
-                f"The rows of all reports may take {_size(self._quota)}, and those that are here leave no "
-                f"room for more. {_WHAT_TO_DO}, or have the setting spool_max_bytes raised."
+                f"The rows and files of all reports may take {_size(self._quota)}, and those that are here "
+                f"leave no room for more. {_WHAT_TO_DO}, or have the setting spool_max_bytes raised."
             )
         if size > self._disk_left:
             raise SpoolFull(

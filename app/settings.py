@@ -61,7 +61,7 @@ class Settings(BaseSettings):
         float, Field(gt=0, description="Days after which a report is deleted, unless its owner keeps it.")
     ] = 30
     spool_max_bytes: Annotated[
-        int, Field(ge=0, description="Bytes that the rows of all reports may take; 0: no limit.")
+        int, Field(ge=0, description="Bytes that the rows and files of all reports may take; 0: no limit.")
     ] = 0
     spool_free_bytes: Annotated[
         int, Field(ge=0, description="Bytes that stay free on the disk of a state file; 0: none.")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from app.errors import InvalidRequest
 from app.exports import csv, ndjson, parquet, xlsx
 from app.exports.writing import FileWriter, Options, StreamWriter
 from app.model import Column
@@ -51,3 +52,12 @@ EXPORTS = {
         ),
     )
 }
+
+
+def require_export(name: str) -> Export:
+    """Raises InvalidRequest for a format that is not known, or not installed."""
+    export = EXPORTS.get(name)
+    if export is None or not export.available:
+        known = ", ".join(each.name for each in EXPORTS.values() if each.available)
+        raise InvalidRequest(f"“{name}” is no format of a file. There are {known}.")
+    return export

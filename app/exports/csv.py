@@ -112,7 +112,3 @@ def _unescaped(json: bytes) -> bytes:
     for letter in (b'"', b"n", b"r", b"t", b"b", b"f"):
         text = text.replace(b"\\" + letter, _SHORT[letter])
     return text.replace(b"\0", b"\\")
-
-
-def _meant(escape: re.Match[bytes]) -> bytes:
-    return _SHORT[escape[2]] if escape[2] else bytes.fromhex(escape[1].decode())

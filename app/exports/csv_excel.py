@@ -57,10 +57,17 @@ class Writer(Counter):
         return b""
 
     def _ready(self, column: tuple[Cell, ...]) -> Sequence[str]:
-        """The fields of a column."""
+        """The fields of a column; cell by cell only where kinds are mixed or a number is out of bounds."""
         kinds = set(map(type, column))
+        if type(None) in kinds:
+            known = iter(self._ready(tuple(cell for cell in column if cell is not None)))
+            return ["" if cell is None else next(known) for cell in column]
         if kinds == {str}:
             return _texts(column)  # type: ignore[arg-type]
+        if kinds == {int} and -_DIGITS < min(column) <= max(column) < _DIGITS:  # type: ignore[type-var, operator]
+            return list(map(str, column))
+        if kinds == {float} and isfinite(sum(column)) and self._separator != self._decimal:  # type: ignore[arg-type]
+            return "\n".join(map(str, column)).replace(".", self._decimal).split("\n")
         self.count(column, kinds)
         return list(map(self._field, column))
 
@@ -91,7 +98,8 @@ def _texts(column: Sequence[str]) -> list[str]:
     """One look at the whole column finds out whether any cell needs more than quotes."""
     joined = "\n".join(column)
     if _SUSPECT.search(joined):
-        return [_quoted(kept(text)) for text in column]
+        fields = {text: _quoted(kept(text)) for text in set(column)}
+        return [fields[text] for text in column]
     return list(map(_quoted, column)) if '"' in joined else [f'"{text}"' for text in column]
 
 

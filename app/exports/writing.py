@@ -6,6 +6,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from babel import Locale, UnknownLocaleError
+
 from app.exports.manifest import Manifest
 from app.model import Row
 
@@ -27,6 +29,15 @@ class Options:
     preset: Preset = Preset.DATA
     separator: str = ","  # between fields, as the person's Excel expects it: "," ";" or a tab
     decimal: str = "."  # in numbers: "." or ","
+
+
+def for_excel(locale: str) -> Options:
+    """As Excel in this locale ("de-CH", "pt_BR") separates fields; an unknown one counts as English."""
+    try:
+        decimal = Locale.parse(locale.replace("-", "_")).number_symbols["latn"]["decimal"]
+    except (ValueError, UnknownLocaleError, KeyError):
+        decimal = "."
+    return Options(Preset.EXCEL, *((";", ",") if decimal == "," else (",", ".")))
 
 
 class StreamWriter(Protocol):

@@ -4,7 +4,6 @@ import asyncio
 import re
 from typing import Any
 
-from babel import Locale, UnknownLocaleError
 from litestar import HttpMethod, Response, get, post, route
 from litestar.di import NamedDependency
 from litestar.enums import MediaType
@@ -16,8 +15,8 @@ from app.compression import UNCOMPRESSED
 from app.downloads import Downloads
 from app.errors import Conflict, InvalidRequest, TooEarly
 from app.export_store import ExportStore
-from app.exports import EXPORTS, Export
-from app.exports.writing import Options, Preset
+from app.exports import EXPORTS, Export, require_export
+from app.exports.writing import Options, Preset, for_excel
 from app.hints import Hints
 from app.model import Report
 from app.permissions import User
@@ -51,12 +50,13 @@ async def download(
 ) -> Response[Any]:
     """The file: as it grows while the report runs, else with a length, in parts if asked for."""
     report = await reports.get(user, report_id)
-    export = _export(request.url.path.rpartition(".")[2])
+    export = require_export(request.url.path.rpartition(".")[2])
     options = _options(preset, request)
-    if not report.status.final and _old_protocol(request):
+    old_protocol = _old_protocol(request)
+    if not report.status.final and old_protocol:
         raise Conflict(_OLD_PROTOCOL)
     try:
-        found = await downloads.open(report, export, options)
+        found = await downloads.open(report, export, options, needs_length=old_protocol)
     except TooEarly:
         await exports.request(report.id, report.generation, export.name, "")
         wake.notify(hints.EXPORTS)
@@ -96,7 +96,7 @@ async def proof(
 ) -> Response[bytes]:
     """What a file holds, and its sum: `?of=xlsx`, of a CSV also `&preset=excel`."""
     report = await reports.get(user, report_id)
-    found = await downloads.manifest(report, _export(of), _options(preset, request))
+    found = await downloads.manifest(report, require_export(of), _options(preset, request))
     return Response(found, media_type=MediaType.JSON, headers={"Cache-Control": "no-store"})
 
 
@@ -125,7 +125,7 @@ async def make(
     """Form: `format`, one that is made beforehand; with `cancel` making it is given up."""
     report = await reports.get(user, report_id)
     form = await request.form()
-    export = _export(str(form.get("format", "")))
+    export = require_export(str(form.get("format", "")))
     if export.streams:
         raise InvalidRequest(f"A {export.name} file is not made beforehand: it is sent at once.")
     if "cancel" in form:
@@ -154,29 +154,12 @@ async def _page(request: AnyRequest, user: User, report: Report, downloads: Down
     )
 
 
-def _export(name: str) -> Export:
-    export = EXPORTS.get(name)
-    if export is None or not export.available:
-        known = ", ".join(each.name for each in EXPORTS.values() if each.available)
-        raise InvalidRequest(f"“{name}” is no format of a file. There are {known}.")
-    return export
-
-
 def _options(preset: Preset, request: AnyRequest) -> Options:
     """Excel takes the separators of its person's country; the browser tells the language."""
     if preset is Preset.DATA:
         return Options()
-    decimal = _decimal(request.headers.get("accept-language", "en"))
-    return Options(preset, ";" if decimal == "," else ",", decimal)
-
-
-def _decimal(languages: str) -> str:
-    first = languages.split(",", maxsplit=1)[0].split(";", maxsplit=1)[0].strip()
-    try:
-        found = Locale.parse(first, sep="-").number_symbols["latn"]["decimal"]
-    except (ValueError, UnknownLocaleError, KeyError):
-        return "."
-    return "," if found == "," else "."
+    first = request.headers.get("accept-language", "en").split(",", maxsplit=1)[0]
+    return for_excel(first.partition(";")[0].strip())
 
 
 handlers = [download, proof, show, make]

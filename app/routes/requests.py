@@ -12,6 +12,7 @@ from litestar.response import Redirect
 from app import asking
 from app.asking import Asked
 from app.errors import InvalidRequest, TooManyReports
+from app.exports import require_export
 from app.forms import Form, report_form
 from app.permissions import User
 from app.report_store import ReportStore
@@ -45,18 +46,19 @@ async def create(
     reports: NamedDependency[Reports],
     store: NamedDependency[ReportStore],
 ) -> Response[Any]:
-    """The fields of the form and of the address together."""
+    """Form, address: `dataset`, `col`..., filters; with `download`, a format, the answer leads to the file."""
     form = await request.form()
-    given = [*request.query_params.items(), *form.items()]
-    asked = wish((key, str(value)) for key, value in given if key not in ("dataset", "download"))
-    # Browsers send each line break of a form's field as CR LF; in the query a name stays as it is.
-    dataset = request.query_params.get("dataset") or str(form.get("dataset", ""))
+    given = [(key, str(value)) for key, value in (*request.query_params.items(), *form.items())]
+    # Browsers send each line break of a form's field as CR LF; in the query, which comes first, it stays.
+    dataset = next((value for key, value in given if key == "dataset" and value), "")
+    download = next((value for key, value in given if key == "download"), "")
+    asked = wish(field for field in given if field[0] not in ("dataset", "download"))
+    file = f"/export.{require_export(download).suffix}" if download else ""
     try:
         report = await reports.request(user, dataset, asked.columns, asked.filters)
     except TooManyReports as error:
-        again = report_form(dataset, asked.fields)
-        return too_many(request, error, await store.running(user.account), again)
-    file = "/export.csv" if form.get("download") == "csv" else ""
+        fields = [*asked.fields, *([("download", download)] if download else ())]
+        return too_many(request, error, await store.running(user.account), report_form(dataset, fields))
     return Redirect(f"/reports/{report.id}{file}", status_code=303)
 
 

@@ -166,6 +166,19 @@ async def test_no_file_is_made_while_its_report_runs(
     assert claimed.id == asked.id
 
 
+async def test_a_file_of_a_report_that_is_read_anew_is_made_of_the_new_rows(
+    exports: ExportStore, start: Start, leases: Leases
+) -> None:
+    lease = await start()
+    asked = await exports.request(lease.report, 1, "xlsx", "")
+    assert await leases.start_generation(lease, "It is read again.") == 2
+    assert await exports.find(lease.report, 1, "xlsx", "") is None
+    await leases.finish(lease, Status.DONE)
+    claimed = await exports.claim("maker", 60)
+    assert claimed is not None
+    assert (claimed.id, claimed.generation) == (asked.id, 2)
+
+
 async def test_a_file_that_waits_is_cancelled_at_once(exports: ExportStore, finished: Finished) -> None:
     report = await finished()
     asked = await exports.request(report, 1, "xlsx", "")

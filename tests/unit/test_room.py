@@ -10,6 +10,7 @@ import pytest
 from app import room as rooms
 from app.database import Database
 from app.errors import SpoolFull, StateFull, StateUnavailable
+from app.export_store import ExportStore
 from app.leases import Leases
 from app.model import Chunk, Lease, Spec, Status
 from app.patience import patiently
@@ -47,6 +48,27 @@ async def test_the_quota_is_of_all_reports_and_a_deleted_one_counts_no_more(
         await room.require()
     await Leases(database).finish(lease, Status.CANCELLED)
     await store.expire(lease.report)
+    room.look_again()
+    await room.require(QUOTA)
+
+
+async def test_files_take_room_unless_they_are_made_as_they_are_sent(
+    database: Database, start: Start
+) -> None:
+    lease, room, exports = await start(), Room(database, QUOTA), ExportStore(database)
+    await Leases(database).finish(lease, Status.DONE)
+    sent = {"sizes": (QUOTA,), "sha256": "", "rows": 0, "manifest": b""}
+    await exports.remember(lease.report, 1, "csv", "", **sent)
+    await room.require(QUOTA)
+    await exports.request(lease.report, 1, "xlsx", "")
+    made = await exports.claim("maker", 60)
+    assert made is not None
+    await exports.finish(made.id, "maker", Status.DONE, size=QUOTA - 1)
+    room.look_again()
+    await room.require(1)
+    with pytest.raises(SpoolFull):
+        await room.require(2)
+    await ReportStore(database).expire(lease.report)
     room.look_again()
     await room.require(QUOTA)
 
