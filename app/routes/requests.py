@@ -46,7 +46,7 @@ async def create(
     reports: NamedDependency[Reports],
     store: NamedDependency[ReportStore],
 ) -> Response[Any]:
-    """Form, address: `dataset`, `col`..., filters; with `download`, a format, the answer leads to the file."""
+    """Form or address: `dataset`, `col`..., filters; with `download`, a format, it leads to the file."""
     form = await request.form()
     given = [(key, str(value)) for key, value in (*request.query_params.items(), *form.items())]
     # Browsers send each line break of a form's field as CR LF; in the query, which comes first, it stays.
