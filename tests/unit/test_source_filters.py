@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.codec import decode
@@ -162,7 +162,7 @@ def wanted(draw: st.DrawFn) -> tuple[int, Op, tuple[str, ...]]:
     )
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(derandomize=True, deadline=None, max_examples=300)
 @given(asked=st.lists(wanted(), min_size=1, max_size=2), name=st.sampled_from(["t", "w", "v", "query"]))
 def test_the_rows_are_those_that_meet_all_filters(
     source: SqliteSource, owner: sqlite3.Connection, asked: list[tuple[int, Op, tuple[str, ...]]], name: str
