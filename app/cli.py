@@ -107,6 +107,13 @@ def datasets(sources: Sequence[str]) -> None:
 )
 @click.option("--column", "columns", multiple=True, help="A column, in the wanted order; all unless given.")
 @click.option(
+    "--filter",
+    "filters",
+    multiple=True,
+    metavar="COLUMN__OPERATOR=VALUE",
+    help="Only rows that meet it, such as price__gt=10; again for each further one.",
+)
+@click.option(
     "--preset",
     type=click.Choice(["data", "excel"]),
     default="data",
@@ -120,6 +127,7 @@ def export(
     name: str | None,
     output: Path | None,
     columns: Sequence[str],
+    filters: Sequence[str],
     preset: str,
     quiet: bool,
     config: Path | None,
@@ -127,7 +135,7 @@ def export(
     """Write DATASET, a name or SOURCE.NAME, to a file. Exits with 1, and leaves none, if it is not whole."""
     from babel import default_locale
 
-    from app import export_command
+    from app import asking, export_command
     from app.exports.writing import Options, for_excel
 
     logging.getLogger().setLevel(logging.WARNING)
@@ -137,8 +145,9 @@ def export(
         dataset = f"{opened.name}.{dataset}"
     try:
         made = export_command.format_of(name, output)
+        asked = asking.of_texts(filters)
         options = for_excel(default_locale("LC_NUMERIC") or "en") if preset == "excel" else Options()
-        wanted = export_command.Wanted(dataset, columns, made, options, output, quiet)
+        wanted = export_command.Wanted(dataset, columns, asked, made, options, output, quiet)
         rows = export_command.export(_settings(config, {}), opened, wanted)
     except RowfallError as error:
         raise _Failure(error.sentence) from error

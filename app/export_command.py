@@ -16,6 +16,7 @@ from typing import BinaryIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from app.asking import Asked
 from app.bodies import BrokenOff
 from app.errors import InvalidRequest, RowfallError, SourceQueryFailed
 from app.exports import EXPORTS, Export
@@ -36,6 +37,7 @@ class Wanted:
 
     dataset: str
     columns: Sequence[str]
+    filters: Sequence[Asked]
     export: Export
     options: Options
     target: Path | None
@@ -76,7 +78,7 @@ async def _export(settings: Settings, source: Source, wanted: Wanted) -> int:
     console = Console(file=sys.stderr, quiet=wanted.quiet)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     async with running(settings, [source]) as parts:
-        report = await parts.reports.request(LOCAL_USER, wanted.dataset, wanted.columns)
+        report = await parts.reports.request(LOCAL_USER, wanted.dataset, wanted.columns, wanted.filters)
         with Progress(*columns, console=console, transient=True) as progress:
             showing = asyncio.create_task(_show(parts, report.id, wanted.export, progress))
             try:

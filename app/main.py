@@ -32,7 +32,19 @@ from app.report_store import ReportStore
 from app.reports import Reports
 from app.retention import Retention
 from app.room import Room
-from app.routes import api, datasets, downloads, ops, problems, reports, rows, session, stream, summary
+from app.routes import (
+    api,
+    datasets,
+    downloads,
+    ops,
+    problems,
+    reports,
+    requests,
+    rows,
+    session,
+    stream,
+    summary,
+)
 from app.routes.access import current_user, refuse_other_names, refuse_other_sites
 from app.run_context import RunContext
 from app.sessions import Sessions
@@ -143,7 +155,7 @@ def create_app(parts: Parts) -> Litestar:
     named = {field.name: getattr(parts, field.name) for field in fields(parts)}
     app = Litestar(
         route_handlers=[
-            *_handlers(datasets, reports, rows, summary, stream, downloads, session, api, ops),
+            *_handlers(datasets, requests, reports, rows, summary, stream, downloads, session, api, ops),
             create_static_files_router("/static", directories=[STATIC]),
         ],
         dependencies={name: _always(part) for name, part in named.items()} | {"user": Provide(current_user)},

@@ -3,8 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-# A text or binary cell is kept up to this many characters or bytes, and marked as cut past it.
-CELL_LIMIT = 32_768
+CELL_LIMIT = 32_768  # characters or bytes of a text or binary cell that are kept; past it it is cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +86,40 @@ class Skipped:
     reason: str
 
 
+class Op(StrEnum):
+    """How a filter compares a cell with its value."""
+
+    EQ = "eq"
+    NE = "ne"
+    LT = "lt"
+    LTE = "lte"
+    GT = "gt"
+    GTE = "gte"
+    CONTAINS = "contains"
+    STARTSWITH = "startswith"
+    ENDSWITH = "endswith"
+    IN = "in"
+    ISNULL = "isnull"
+    NOTNULL = "notnull"
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A condition that the rows of a report meet; docs/filters.md says when a cell does."""
+
+    column: int  # position in the dataset
+    name: str  # of that column when the report was asked for
+    declared: str  # likewise
+    op: Op
+    values: tuple[str, ...] = ()  # any number for IN, none for ISNULL and NOTNULL, else one
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What a report asks for. `columns` are positions in the dataset."""
+    """What a report asks for. `columns` are positions in the dataset; a row meets all filters."""
 
     columns: tuple[int, ...]
+    filters: tuple[Filter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,9 +114,10 @@ class Reading:
         report, context = self._report, self._context
         dataset = await context.catalog.dataset(report.dataset)
         _require_same_columns(report, dataset)
-        columns = report.spec.columns
+        columns, filters = report.spec.columns, report.spec.filters
         rows = max(1, min(context.settings.chunk_rows, CHUNK_CELLS // len(columns)))
-        return dataset, await context.catalog.source(dataset).open_reader(dataset, columns, cursor, rows)
+        source = context.catalog.source(dataset)
+        return dataset, await source.open_reader(dataset, columns, cursor, rows, filters)
 
     async def _use(self, reader: Reader | None) -> None:
         """Closes the reader before it only now: until then its file's identity is no other file's."""
@@ -220,7 +221,8 @@ class Reading:
         if self._report.total_kind != "unknown":
             return
         with suppress(RowfallError):  # a report without a total is as good
-            total = await self._context.catalog.source(dataset).count(dataset)
+            source = self._context.catalog.source(dataset)
+            total = await source.count(dataset, filters=self._report.spec.filters)
             kind = "uncounted" if total is None else "exact"
             await self._context.leases.set_total(self._lease, total, kind)
         self.tell_viewers()
@@ -240,7 +242,9 @@ def _require_same_columns(report: Report, dataset: Dataset) -> None:
     """A report asks by position, which means another column once one before it was added or dropped."""
     now = {position: (column.name, column.declared) for position, column in enumerate(dataset.columns)}
     asked = [(column.name, column.declared) for column in report.columns]
-    if [now.get(position) for position in report.spec.columns] != asked:
+    filtered = [(each.name, each.declared) for each in report.spec.filters]
+    positions = [*report.spec.columns, *(each.column for each in report.spec.filters)]
+    if [now.get(position) for position in positions] != asked + filtered:
         raise SourceChanged(
             f"The columns of {dataset.id} have changed since this report was asked for. Run it again."
         )

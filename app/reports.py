@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import uuid_utils
 
-from app import hints, layout
+from app import asking, hints, layout
+from app.asking import Asked
 from app.catalog import Catalog
 from app.codec import decode
-from app.errors import Conflict, InvalidRequest, TooManyReports
+from app.errors import Conflict, TooManyReports
 from app.hints import Hints
-from app.model import Column, Dataset, Report, Spec, Status
+from app.model import Column, Report, Spec, Status
 from app.permissions import User, require_read, require_report
 from app.report_store import ReportStore
 from app.settings import Settings
@@ -32,17 +33,19 @@ class Reports:
         self._hints = wake
         self._settings = settings
 
-    async def request(self, user: User, dataset_id: str, columns: Sequence[str] = ()) -> Report:
+    async def request(
+        self, user: User, dataset_id: str, columns: Sequence[str] = (), filters: Sequence[Asked] = ()
+    ) -> Report:
         """Queues a report on the dataset, with all columns or the named ones in the given order.
 
-        Raises Forbidden, NotFound, InvalidRequest (an unknown column), SpoolFull or TooManyReports.
+        Raises Forbidden, NotFound, InvalidRequest (a column or filter), SpoolFull or TooManyReports.
         """
         require_read(user, dataset_id)
         await self._spool.room.require()
         dataset = await self._catalog.dataset(dataset_id)
-        positions = _positions(dataset, columns)
-        asked = tuple(dataset.columns[position] for position in positions)
-        return await self._queue(user, dataset.id, Spec(positions), asked)
+        spec = asking.spec(dataset, columns, filters)
+        asked = tuple(dataset.columns[position] for position in spec.columns)
+        return await self._queue(user, dataset.id, spec, asked)
 
     async def continue_(self, user: User, report_id: str) -> Report:
         """Queues a report that takes over the chunks of this one and reads on after its last row.
@@ -133,16 +136,3 @@ def _why_not(report: Report) -> str:
     if not report.rows:
         return "This report has no rows to continue from. Run it again."
     return f"{report.dataset} has no key to go on by, so its report cannot be continued. Run it again."
-
-
-def _positions(dataset: Dataset, names: Sequence[str]) -> tuple[int, ...]:
-    known: dict[str, int] = {}
-    for position, column in enumerate(dataset.columns):
-        known.setdefault(column.name, position)  # of columns with one name, the first
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise InvalidRequest(
-            f"{dataset.id} has no column {', '.join(map(repr, unknown))}. "
-            f"Its columns are {', '.join(map(repr, known))}."
-        )
-    return tuple(known[name] for name in names) or tuple(range(len(dataset.columns)))

@@ -118,11 +118,11 @@ class Run:
             async with asyncio.timeout(_ADVICE_SECONDS):
                 dataset = await self._context.catalog.dataset(self.report.dataset)
                 source = self._context.catalog.source(dataset)
-                found = await source.advise(dataset, self.report.spec.columns)
+                found = await source.advise(dataset, self.report.spec.columns, self.report.spec.filters)
         except (RowfallError, TimeoutError) as error:
             log.info("no advice on report %s: %s", self.report.id, error)
-        if not found and len(self.report.columns) > 1:
-            found = ["Fewer columns are read faster."]
+        if not found:
+            found = [_less(self.report)]
         return " ".join([*sentences, *found])
 
     async def _guard(self) -> None:
@@ -156,3 +156,11 @@ class Run:
             log.info("report %s on %s: %s", self.report.id, self.report.dataset, outcome.status)
         elif self._stop is Stop.SHUTDOWN:
             await leases.release(self._lease)
+
+
+def _less(report: Report) -> str:
+    """What to ask for when the source has no advice."""
+    filters = "A narrower filter" if report.spec.filters else "A filter"
+    if len(report.columns) == 1:
+        return f"{filters} gives fewer rows."
+    return f"{filters} gives fewer rows, and fewer columns are read faster."

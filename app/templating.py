@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from app import figures, progress
+from app import figures, filters, forms, progress
 from app.layout import ROW_HEIGHT, style_version
 from app.model import Report
 from app.pages import KEPT_ROWS
@@ -34,6 +34,8 @@ def environment() -> Environment:
         "iso": lambda seconds: _moment(seconds).isoformat(),
         "segment": lambda text: quote(text, safe=""),
     }
+    made.filters |= {"sentences": filters.sentences, "shortly": filters.shortly}
+    made.globals |= {"once_more": forms.once_more}
     made.tests["final"] = lambda status: status.final
     made.globals |= {"describe": progress.describe, "duration": progress.duration, "asset": _asset}
     made.globals |= {"file_left": progress.file_left}

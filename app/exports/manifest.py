@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from app.model import Column, Report, Status
+from app.filters import said
+from app.model import Column, Filter, Op, Report, Status
 
 ZONE = "UTC"  # of all times here
 
@@ -16,6 +17,20 @@ class ManifestColumn:
     name: str
     kind: str
     declared: str  # the type as the database spells it, "" if it has none
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestFilter:
+    """As the API takes it."""
+
+    column: str
+    op: str
+    value: str | tuple[str, ...] | None  # several for `in`, None for `isnull` and `notnull`
+
+    @property
+    def sentence(self) -> str:
+        values = () if self.value is None else self.value if isinstance(self.value, tuple) else (self.value,)
+        return said(self.column, Op(self.op), values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +46,7 @@ class Manifest:
     finished: str | None
     zone: str
     columns: tuple[ManifestColumn, ...]
-    filters: tuple[str, ...]
+    filters: tuple[ManifestFilter, ...]  # a row meets all of them
     sort: tuple[str, ...]
     key: tuple[str, ...]  # the columns that order the rows; () if the source has none
     format: str  # a name in EXPORTS
@@ -71,7 +86,7 @@ class Manifest:
             ("Started", self.started),
             ("Finished", self.finished),
             ("Time zone", self.zone),
-            ("Filters", "; ".join(self.filters) or "none"),
+            *([("Filter", each.sentence) for each in self.filters] or [("Filters", "none")]),
             ("Sort", "; ".join(self.sort) or "none"),
             ("Key", ", ".join(self.key) or "none"),
             ("Cells cut", self.cut),
@@ -99,7 +114,7 @@ def manifest(
         finished=_time(report.finished_at),
         zone=ZONE,
         columns=tuple(_column(column) for column in report.columns),
-        filters=(),
+        filters=tuple(_filter(each) for each in report.spec.filters),
         sort=(),
         key=tuple(key),
         format=name,
@@ -111,6 +126,11 @@ def manifest(
 
 def _column(column: Column) -> ManifestColumn:
     return ManifestColumn(column.name, column.kind, column.declared)
+
+
+def _filter(given: Filter) -> ManifestFilter:
+    value = given.values if given.op is Op.IN else next(iter(given.values), None)
+    return ManifestFilter(given.name, given.op, value)
 
 
 def _time(seconds: float | None) -> str | None:

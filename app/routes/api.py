@@ -10,6 +10,7 @@ from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, JSONBody
 
+from app import asking
 from app.catalog import Catalog
 from app.errors import InvalidRequest, TooManyReports
 from app.model import Dataset, Report, Status
@@ -65,10 +66,16 @@ class ReportView:
     owner: str
 
 
+class FilterRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    column: str
+    op: str
+    value: Any = None  # a text or a number, a list of them for `in`, none for `isnull` and `notnull`
+
+
 class ReportRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dataset: str
     columns: list[str] | None = None
-    filters: list[dict[str, Any]] | None = None
+    filters: list[FilterRequest] | None = None
     sort: str | None = None
 
 
@@ -101,10 +108,11 @@ async def create(
     reports: NamedDependency[Reports],
     store: NamedDependency[ReportStore],
 ) -> Response[Any]:
-    if data.filters or data.sort:
-        raise InvalidRequest("Filters and sorting are not available yet; leave out `filters` and `sort`.")
+    if data.sort:
+        raise InvalidRequest("Sorting is not available yet; leave out `sort`.")
+    filters = [asking.of_object(each.column, each.op, each.value) for each in data.filters or ()]
     try:
-        report = await reports.request(user, data.dataset, data.columns or ())
+        report = await reports.request(user, data.dataset, data.columns or (), filters)
     except TooManyReports as error:
         return too_many(request, error, await store.running(user.account))
     return Response(_report(report), status_code=201)

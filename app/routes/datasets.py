@@ -8,12 +8,15 @@ from litestar.params import FromPath
 from litestar.response import Template
 from markupsafe import Markup
 
-from app import render
+from app import asking, render
 from app.catalog import Catalog, Listing
 from app.errors import SourceError
-from app.model import Dataset, Row
+from app.forms import report_form
+from app.model import Dataset, Filter, Row
 from app.permissions import User, may_read, require_read
 from app.report_store import ReportStore
+from app.routes.access import AnyRequest
+from app.routes.requests import wish
 from app.routes.session import sign_in_by_link
 
 _LATEST = 8
@@ -39,25 +42,36 @@ def _visible(user: User, listing: Listing) -> Listing:
 
 @get("/datasets/{dataset_path:path}", include_in_schema=False)
 async def show(
-    dataset_path: FromPath[str], user: NamedDependency[User], catalog: NamedDependency[Catalog]
+    dataset_path: FromPath[str],
+    request: AnyRequest,
+    user: NamedDependency[User],
+    catalog: NamedDependency[Catalog],
 ) -> Template:
+    """The query string holds the columns and filters of the report that Generate asks for."""
     dataset_id = dataset_path.removeprefix("/")
     require_read(user, dataset_id)
     dataset = await catalog.dataset(dataset_id)
-    rows, problem = await _preview(catalog, dataset)
+    asked = wish(request.query_params.items())
+    spec = asking.spec(dataset, asked.columns, asked.filters)
+    rows, problem = await _preview(catalog, dataset, spec.filters)
     context = {
         "user": user,
         "section": "datasets",
         "dataset": dataset,
+        "form": report_form(dataset.id, asked.fields),
+        "columns": asked.columns,
+        "filters": spec.filters,
         "rows": Markup("").join(map(Markup, render.blocks(rows, 1))),
         "problem": problem,
     }
     return Template("datasets/show.html", context=context)
 
 
-async def _preview(catalog: Catalog, dataset: Dataset) -> tuple[Sequence[Row], str | None]:
+async def _preview(
+    catalog: Catalog, dataset: Dataset, filters: tuple[Filter, ...]
+) -> tuple[Sequence[Row], str | None]:
     try:
-        return await catalog.source(dataset).preview(dataset), None
+        return await catalog.source(dataset).preview(dataset, filters=filters), None
     except SourceError as error:
         return [], error.sentence
 

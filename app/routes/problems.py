@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -11,6 +10,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.response import Template
 
 from app.errors import NotSignedIn, RowfallError, TooManyReports
+from app.forms import Form
 from app.model import Report
 from app.routes.access import AnyRequest
 
@@ -39,16 +39,8 @@ def unexpected(request: AnyRequest, error: Exception) -> Response[Any]:
     return _answer(request, 500, "Something went wrong", sentence, "internal")
 
 
-@dataclass(frozen=True, slots=True)
-class Again:
-    """The form that asks once more for what could not be done now."""
-
-    action: str
-    fields: Sequence[tuple[str, str]] = ()
-
-
 def too_many(
-    request: AnyRequest, error: TooManyReports, running: Sequence[Report], again: Again | None = None
+    request: AnyRequest, error: TooManyReports, running: Sequence[Report], again: Form | None = None
 ) -> Response[Any]:
     """With the reports that stand in the way of another one."""
     response = _answer(request, error.status, error.title, error.sentence, error.code, running, again)
@@ -63,7 +55,7 @@ def _answer(
     sentence: str,
     code: str,
     running: Sequence[Report] = (),
-    again: Again | None = None,
+    again: Form | None = None,
 ) -> Response[Any]:
     if _is_api(request):
         problem: dict[str, Any] = {

@@ -9,8 +9,7 @@ from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect, Template
 
 from app import hints
-from app.errors import InvalidRequest, NotFound, RowfallError, TooManyReports
-from app.exports import require_export
+from app.errors import InvalidRequest, NotFound, RowfallError
 from app.find import Found
 from app.fragments import Fragments
 from app.hints import Hints
@@ -20,7 +19,6 @@ from app.permissions import User
 from app.report_store import ReportStore
 from app.reports import Reports
 from app.routes.access import AnyRequest
-from app.routes.problems import Again, too_many
 from app.routes.rows import answer_again
 from app.routes.summary import is_hidden
 from app.spool import Spool
@@ -38,49 +36,6 @@ async def index(
     """The latest reports; with `active` those that run or wait."""
     reports = await (store.running(user.account) if active else store.latest(user.account, _HISTORY))
     return Template("reports/index.html", context={"user": user, "section": "reports", "reports": reports})
-
-
-@post("/reports", include_in_schema=False)
-async def create(
-    request: AnyRequest,
-    user: NamedDependency[User],
-    reports: NamedDependency[Reports],
-    store: NamedDependency[ReportStore],
-) -> Response[Any]:
-    """Form: `dataset`, `col`...; with `download`, a format, the answer leads to the file."""
-    form = await request.form()
-    unknown = sorted(set(form) - {"dataset", "col", "download"})
-    if unknown:
-        raise InvalidRequest(f"{', '.join(unknown)}: filters and sorting are not available yet.")
-    columns = [str(name) for name in form.getall("col", [])]
-    # Browsers send each line break of a form's field as CR LF; in the query a name stays as it is.
-    dataset = request.query_params.get("dataset") or str(form.get("dataset", ""))
-    download = str(form.get("download", ""))
-    file = f"/export.{require_export(download).suffix}" if download else ""
-    try:
-        report = await reports.request(user, dataset, columns)
-    except TooManyReports as error:
-        again = Again(
-            f"/reports?{request.url.query}", [(name, str(value)) for name, value in form.multi_items()]
-        )
-        return too_many(request, error, await store.running(user.account), again)
-    return Redirect(f"/reports/{report.id}{file}", status_code=303)
-
-
-@post("/reports/{report_id:str}/continuation", include_in_schema=False)
-async def continue_(
-    report_id: FromPath[str],
-    request: AnyRequest,
-    user: NamedDependency[User],
-    reports: NamedDependency[Reports],
-    store: NamedDependency[ReportStore],
-) -> Response[Any]:
-    try:
-        report = await reports.continue_(user, report_id)
-    except TooManyReports as error:
-        again = Again(f"/reports/{report_id}/continuation")
-        return too_many(request, error, await store.running(user.account), again)
-    return Redirect(f"/reports/{report.id}", status_code=303)
 
 
 @get("/reports/{report_id:str}", include_in_schema=False)
@@ -250,4 +205,4 @@ async def retain(
     return Redirect(f"/reports/{report_id}", status_code=303)
 
 
-handlers = [index, create, show, chunk, style, set_widths, cancel, continue_, remove, remove_by_form, retain]
+handlers = [index, show, chunk, style, set_widths, cancel, remove, remove_by_form, retain]

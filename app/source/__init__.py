@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from app.errors import InvalidRequest
-from app.model import Batch, Column, Dataset, Row, Skipped
+from app.model import Batch, Column, Dataset, Filter, Row, Skipped
 from app.source.sqlite import SqliteSource
 
 
@@ -20,21 +20,30 @@ class Source(Protocol):
     async def describe_query(self, name: str, sql: str) -> Dataset:
         """A saved query as a dataset. InvalidRequest if the text is not one query without parameters."""
 
-    async def preview(self, dataset: Dataset, limit: int = 8) -> list[Row]:
+    async def preview(self, dataset: Dataset, limit: int = 8, filters: tuple[Filter, ...] = ()) -> list[Row]:
         """The first `limit` rows of a report, or those that came within two seconds."""
 
-    async def count(self, dataset: Dataset, seconds: float = 2.0) -> int | None:
+    async def count(
+        self, dataset: Dataset, seconds: float = 2.0, filters: tuple[Filter, ...] = ()
+    ) -> int | None:
         """The exact number of rows, None if that takes longer than `seconds`."""
 
     async def open_reader(
-        self, dataset: Dataset, columns: tuple[int, ...], cursor: bytes | None, chunk_rows: int
+        self,
+        dataset: Dataset,
+        columns: tuple[int, ...],
+        cursor: bytes | None,
+        chunk_rows: int,
+        filters: tuple[Filter, ...] = (),
     ) -> "Reader":
         """Reads the columns at these positions, after `cursor` if there is one.
 
         SourceChanged if the dataset is no longer as described, or the cursor does not fit its key.
         """
 
-    async def advise(self, dataset: Dataset, columns: tuple[int, ...]) -> tuple[str, ...]:
+    async def advise(
+        self, dataset: Dataset, columns: tuple[int, ...], filters: tuple[Filter, ...] = ()
+    ) -> tuple[str, ...]:
         """What would make a report of these columns faster: sentences, () if nothing is known.
 
         From the database's plan; nothing is executed.

@@ -9,12 +9,11 @@ from typing import TypeVar
 
 from app.codec import ChunkEncoder, decode
 from app.errors import InvalidRequest, SourceUnreachable
-from app.model import Dataset, Row, Skipped
+from app.model import Dataset, Filter, Row, Skipped
 from app.source import sqlite_advice, sqlite_catalog
 from app.source.sqlite_connection import TOLERANT, Brake, connect, is_busy, is_interrupt, translated
-from app.source.sqlite_key import quoted
 from app.source.sqlite_reader import SqliteReader
-from app.source.sqlite_statement import all_rows
+from app.source.sqlite_statement import all_rows, count
 
 T = TypeVar("T")
 
@@ -44,29 +43,40 @@ class SqliteSource:
         columns = await self._ask(lambda connection: sqlite_catalog.query_columns(connection, sql))
         return Dataset(f"{self.name}.{name}", self.name, name, "query", columns, sql=sql)
 
-    async def preview(self, dataset: Dataset, limit: int = 8) -> list[Row]:
-        return await self._ask(lambda connection: _first(connection, dataset, limit), PREVIEW_SECONDS)
+    async def preview(self, dataset: Dataset, limit: int = 8, filters: tuple[Filter, ...] = ()) -> list[Row]:
+        return await self._ask(
+            lambda connection: _first(connection, dataset, limit, filters), PREVIEW_SECONDS
+        )
 
-    async def count(self, dataset: Dataset, seconds: float = 2.0) -> int | None:
+    async def count(
+        self, dataset: Dataset, seconds: float = 2.0, filters: tuple[Filter, ...] = ()
+    ) -> int | None:
         """Also None while another program's lock lasts longer."""
         try:
-            return await self._ask(lambda connection: _count(connection, dataset), seconds)
+            return await self._ask(lambda connection: _count(connection, dataset, filters), seconds)
         except SourceUnreachable as error:
             if isinstance(error.__cause__, sqlite3.Error) and is_busy(error.__cause__):
                 return None
             raise
 
     async def open_reader(
-        self, dataset: Dataset, columns: tuple[int, ...], cursor: bytes | None, chunk_rows: int
+        self,
+        dataset: Dataset,
+        columns: tuple[int, ...],
+        cursor: bytes | None,
+        chunk_rows: int,
+        filters: tuple[Filter, ...] = (),
     ) -> SqliteReader:
         _require_columns(dataset, columns)
-        reader = SqliteReader(self._path, dataset, columns, self._timeout)
+        reader = SqliteReader(self._path, dataset, columns, filters, self._timeout)
         await reader.open(cursor, chunk_rows)
         return reader
 
-    async def advise(self, dataset: Dataset, columns: tuple[int, ...]) -> tuple[str, ...]:
+    async def advise(
+        self, dataset: Dataset, columns: tuple[int, ...], filters: tuple[Filter, ...] = ()
+    ) -> tuple[str, ...]:
         _require_columns(dataset, columns)
-        return await self._ask(lambda connection: sqlite_advice.advise(connection, dataset, columns))
+        return await self._ask(lambda connection: sqlite_advice.advise(connection, dataset, columns, filters))
 
     async def _ask(self, question: Callable[[sqlite3.Connection], T], seconds: float | None = None) -> T:
         """The answer from a connection of its own; past `seconds` the question's statement is stopped."""
@@ -93,13 +103,15 @@ def _require_columns(dataset: Dataset, columns: tuple[int, ...]) -> None:
         raise InvalidRequest(f"Choose at least one column, and only such that “{dataset.name}” has.")
 
 
-def _first(connection: sqlite3.Connection, dataset: Dataset, limit: int) -> list[Row]:
+def _first(
+    connection: sqlite3.Connection, dataset: Dataset, limit: int, filters: tuple[Filter, ...]
+) -> list[Row]:
     encoder = ChunkEncoder()
     try:
         key = sqlite_catalog.verify(connection, dataset)
         connection.text_factory = TOLERANT
         columns = tuple(range(len(dataset.columns)))
-        with closing(connection.execute(all_rows(dataset, key, columns))) as rows:
+        with closing(connection.execute(*all_rows(dataset, key, columns, filters))) as rows:
             for row in rows:
                 encoder.add(row)
                 if encoder.rows >= limit:
@@ -110,15 +122,13 @@ def _first(connection: sqlite3.Connection, dataset: Dataset, limit: int) -> list
     return decode(encoder.finish())
 
 
-def _count(connection: sqlite3.Connection, dataset: Dataset) -> int | None:
-    if dataset.sql is None:
-        table = f"main.{quoted(dataset.name)}"
-    else:
-        # A view of it, because its text may end in a semicolon or a comment.
+def _count(connection: sqlite3.Connection, dataset: Dataset, filters: tuple[Filter, ...]) -> int | None:
+    if dataset.sql is not None:
         sqlite_catalog.create_query_view(connection, dataset.sql)
-        table = f"temp.{sqlite_catalog.QUERY_VIEW}"
+    elif filters:
+        sqlite_catalog.verify(connection, dataset)  # they go by position
     try:
-        total: int = connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]
+        total: int = connection.execute(*count(dataset, filters)).fetchone()[0]
     except sqlite3.OperationalError as error:
         if is_interrupt(error):
             return None

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.model import Dataset
+from app.model import Dataset, Filter
 from app.source.sqlite_catalog import verify
 from app.source.sqlite_connection import TOLERANT
+from app.source.sqlite_filter import is_sought
 from app.source.sqlite_key import quoted
 from app.source.sqlite_statement import all_rows
 
@@ -53,13 +54,20 @@ class _Automatic:
     collations: tuple[str, ...]  # of its columns; "B" is BINARY
 
 
-def advise(connection: sqlite3.Connection, dataset: Dataset, columns: tuple[int, ...]) -> tuple[str, ...]:
+def advise(
+    connection: sqlite3.Connection,
+    dataset: Dataset,
+    columns: tuple[int, ...],
+    filters: tuple[Filter, ...] = (),
+) -> tuple[str, ...]:
     """Sentences, the gravest first; () if the plan is fine or is none that is understood here."""
-    sql = all_rows(dataset, verify(connection, dataset), columns)
+    key = verify(connection, dataset)
+    sql, values = all_rows(dataset, key, columns, filters)
     connection.text_factory = TOLERANT
-    lines = connection.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()
+    lines = connection.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
     plan = [_Step(number, parent, detail) for number, parent, _, detail in lines]
-    tables = _Tables(connection, f"EXPLAIN {sql}")
+    tables = _Tables(connection, connection.execute(f"EXPLAIN {sql}", values).fetchall())
+    sql = dataset.sql or sql  # the text that names the tables
     found = [
         *_nested(plan, tables, sql),
         *_automatic(plan, tables),
@@ -68,6 +76,7 @@ def advise(connection: sqlite3.Connection, dataset: Dataset, columns: tuple[int,
             for step in plan
             if step.detail in _COLLECTING and not _repeated(plan, step)
         ),
+        *(_unindexed(plan, tables, dataset, filters) if key is not None else ()),
     ]
     # Names need not be UTF-8.
     return tuple(
@@ -78,9 +87,8 @@ def advise(connection: sqlite3.Connection, dataset: Dataset, columns: tuple[int,
 class _Tables:
     """The tables that a statement opens, from its program: the plan calls them by their aliases."""
 
-    def __init__(self, connection: sqlite3.Connection, explain: str) -> None:
+    def __init__(self, connection: sqlite3.Connection, program: list[Sequence[Any]]) -> None:
         self._connection = connection
-        program: list[Sequence[Any]] = connection.execute(explain).fetchall()
         entries = connection.execute(
             "SELECT name, rootpage, tbl_name, type, sql FROM main.sqlite_schema"
         ).fetchall()
@@ -189,12 +197,31 @@ def _automatic(plan: list[_Step], tables: _Tables) -> Iterator[str]:
             )
 
 
-def _create_index(table: str, columns: list[str], collations: tuple[str, ...], tables: _Tables) -> str:
-    stem = name = "_".join([table, *columns])
+def _unindexed(
+    plan: list[_Step], tables: _Tables, dataset: Dataset, filters: tuple[Filter, ...]
+) -> Iterator[str]:
+    """Of a table that is read by its key."""
+    sought = [each for each in filters if is_sought(dataset, each)]
+    if sought and plan[0].detail == "SCAN t":
+        name = sought[0].name
+        create = f"CREATE INDEX {quoted(_free_name([dataset.name, name], tables))}"
+        yield (
+            f"All of “{dataset.name}” is read to find the rows that meet the filter on {name}. An index would"
+            f" spare that: {create} ON {quoted(dataset.name)} ({quoted(name)})"
+        )
+
+
+def _free_name(parts: list[str], tables: _Tables) -> str:
+    stem = name = "_".join(parts)
     number = 1
     while name.lower() in tables.names:
         number += 1
         name = f"{stem}_{number}"
+    return name
+
+
+def _create_index(table: str, columns: list[str], collations: tuple[str, ...], tables: _Tables) -> str:
+    name = _free_name([table, *columns], tables)
     spelled = []
     for column, collation in zip(columns, (*collations, *columns), strict=False):
         binary = collation in ("B", "")

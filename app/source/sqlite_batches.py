@@ -11,13 +11,13 @@ from typing import Any
 
 from app.codec import ChunkEncoder
 from app.errors import SourceChanged, SourceCorrupt, SourceQueryFailed
-from app.model import Batch, Dataset
+from app.model import Batch, Dataset, Filter
 from app.source.sqlite_catalog import verify
 from app.source.sqlite_connection import TOLERANT, SqliteError, is_busy, is_interrupt, is_undecodable
 from app.source.sqlite_file import OpenFile
-from app.source.sqlite_key import Key, KeyCell, pack, tails, unpack
+from app.source.sqlite_key import Key, KeyCell, pack, unpack
 from app.source.sqlite_schema import Schema, schema
-from app.source.sqlite_statement import select, whole
+from app.source.sqlite_statement import Batched, whole
 
 # A batch ends after the row that passes this many bytes before compression: 1,000 rows of ordinary
 # cells are 0.2 MB, but 1,000 of CELL_LIMIT would be 33 MB, for the server and for the page.
@@ -73,6 +73,7 @@ class KeysetBatches:
         dataset: Dataset,
         key: Key,
         columns: tuple[int, ...],
+        filters: tuple[Filter, ...],
         cursor: bytes | None,
     ) -> None:
         self._connection, self._file, self._dataset, self._key = connection, file, dataset, key
@@ -81,7 +82,7 @@ class KeysetBatches:
         self._ended = False
         names = [dataset.columns[position].name for position in columns]
         extra = [term for term in key.terms if key.implicit or term.name not in names]
-        self._select = select(dataset, columns, key, [term.sql for term in extra])
+        self._statements = Batched(connection, dataset, key, columns, [term.sql for term in extra], filters)
         self._pick: _Pick | None = itemgetter(slice(len(columns))) if extra else None
         places = {term: len(columns) + place for place, term in enumerate(extra)}
         self._places = [places[term] if term in places else names.index(term.name) for term in key.terms]
@@ -123,6 +124,7 @@ class KeysetBatches:
 
     def _verified(self, before: Schema) -> Schema:
         """The schema now, if what is read is still as it was."""
+        self._statements.forget()
         if verify(self._connection, self._dataset) != self._key:
             raise SourceChanged(f"The key of “{self._dataset.name}” changed while it was read. Run it again.")
         now = schema(self._connection, self._key.implicit)
@@ -150,9 +152,9 @@ class KeysetBatches:
         return batch
 
     def _fill(self, filling: _Filling) -> None:
-        for tail, values in tails(self._key, self._last):
+        for sql, values in self._statements.after(self._last):
             left = filling.limit - filling.encoder.rows
-            with closing(self._connection.execute(f"{self._select}{tail} LIMIT ?", (*values, left))) as rows:
+            with closing(self._connection.execute(f"{sql} LIMIT ?", (*values, left))) as rows:
                 filling.take(rows)
             if filling.full:
                 return
@@ -176,12 +178,18 @@ class StatementBatches:
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, file: OpenFile, dataset: Dataset, columns: tuple[int, ...]
+        self,
+        connection: sqlite3.Connection,
+        file: OpenFile,
+        dataset: Dataset,
+        columns: tuple[int, ...],
+        filters: tuple[Filter, ...],
     ) -> None:
         connection.text_factory = TOLERANT  # a row that failed could not be fetched again
         self._connection, self._file, self._dataset = connection, file, dataset
         self._version = schema(connection, starts=False).version
-        self._sql = whole(dataset, columns)
+        self._statement = whole(dataset, columns, filters)
+        self._needs_view = dataset.sql is not None and bool(filters)
         self._pick = _picker(columns, len(dataset.columns)) if dataset.sql is not None else None
         self._rows: sqlite3.Cursor | None = None
         self._ended = False
@@ -199,10 +207,10 @@ class StatementBatches:
     def _execute(self) -> sqlite3.Cursor:
         self._connection.execute("BEGIN")
         try:
-            if schema(self._connection, starts=False).version != self._version:
+            if self._needs_view or schema(self._connection, starts=False).version != self._version:
                 verify(self._connection, self._dataset)
             self._file.begin(self._connection)
-            return self._connection.execute(self._sql)
+            return self._connection.execute(*self._statement)
         except BaseException:
             self._connection.rollback()
             raise

@@ -48,21 +48,24 @@ class Key:
         return tuple(term.order for term in self.terms)
 
 
-def tails(key: Key, last: Sequence[KeyCell] | None) -> Iterator[tuple[str, list[KeyCell]]]:
+def tails(
+    key: Key, last: Sequence[KeyCell] | None, condition: str = ""
+) -> Iterator[tuple[str, list[KeyCell]]]:
     """The ends of the statements that give, one after the other, all rows after `last`, and their values.
 
     For (a, b): first `a = ? AND b > ?`, then `a > ?`. SQLite seeks in the index for each of them,
     whatever its collations and directions; a row value, `(a, b) > (?, ?)`, would scan and sort where
-    a collation is spelled out or directions differ.
+    a collation is spelled out or directions differ. The values of `condition` follow those of the key.
     """
     order = f" ORDER BY {', '.join(key.orders)}"
     if last is None:
-        yield order, []
+        yield (f" WHERE {condition}{order}" if condition else order), []
         return
     for depth in range(len(key.terms), 0, -1):
         bound = [_bound(cell) for cell in last[:depth]]
         tests = [term.sql + " =" for term in key.terms[: depth - 1]] + [key.terms[depth - 1].beyond]
         where = " AND ".join(f"{test} {mark}" for test, (mark, _) in zip(tests, bound, strict=True))
+        where = f"{where} AND {condition}" if condition else where
         yield f" WHERE {where}{order}", [value for _, value in bound]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from app.errors import SourceChanged, SourceError, SourceInterrupted
-from app.model import Batch, Column, Dataset
+from app.model import Batch, Column, Dataset, Filter
 from app.source.sqlite_batches import KeysetBatches, StatementBatches
 from app.source.sqlite_catalog import verify
 from app.source.sqlite_connection import (
@@ -28,9 +28,17 @@ T = TypeVar("T")
 class SqliteReader:
     """See `Reader`. A read is one hop to the thread: it fetches, encodes and comes back with a batch."""
 
-    def __init__(self, path: Path, dataset: Dataset, columns: tuple[int, ...], timeout: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        dataset: Dataset,
+        columns: tuple[int, ...],
+        filters: tuple[Filter, ...],
+        timeout: float,
+    ) -> None:
         self.columns: tuple[Column, ...] = tuple(dataset.columns[position] for position in columns)
-        self._path, self._dataset, self._positions, self._timeout = path, dataset, columns, timeout
+        self._path, self._dataset, self._timeout = path, dataset, timeout
+        self._positions, self._filters = columns, filters
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite-reader")
         self._brake = Brake()
         self._connection: SourceConnection | None = None
@@ -69,13 +77,13 @@ class SqliteReader:
     def _verified(
         self, connection: SourceConnection, file: OpenFile, cursor: bytes | None
     ) -> KeysetBatches | StatementBatches:
-        dataset, positions = self._dataset, self._positions
+        dataset, positions, filters = self._dataset, self._positions, self._filters
         key = verify(connection, dataset)
         if key is not None:
-            return KeysetBatches(connection, file, dataset, key, positions, cursor)
+            return KeysetBatches(connection, file, dataset, key, positions, filters, cursor)
         if cursor is not None:
             raise SourceChanged(f"“{dataset.name}” has no key to continue by. Run it again.")
-        return StatementBatches(connection, file, dataset, positions)
+        return StatementBatches(connection, file, dataset, positions, filters)
 
     async def read(self) -> Batch | None:
         return await self._run(self._read)

@@ -11,7 +11,7 @@ from app.database import Database
 from app.errors import SourceInterrupted, SourceQueryFailed
 from app.hints import Hints
 from app.leases import Leases
-from app.model import Batch, Column, Dataset, Kind, Report, Row, Skipped, Spec
+from app.model import Batch, Column, Dataset, Filter, Kind, Report, Row, Skipped, Spec
 from app.report_store import ReportStore
 from app.run_context import RunContext
 from app.runner import Run
@@ -60,19 +60,28 @@ class Numbers:
     async def describe_query(self, name: str, sql: str) -> Dataset:
         raise NotImplementedError
 
-    async def preview(self, dataset: Dataset, limit: int = 8) -> list[Row]:
+    async def preview(self, dataset: Dataset, limit: int = 8, filters: tuple[Filter, ...] = ()) -> list[Row]:
         return numbers(1, min(limit, self.last))
 
-    async def count(self, dataset: Dataset, seconds: float = 2.0) -> int | None:
+    async def count(
+        self, dataset: Dataset, seconds: float = 2.0, filters: tuple[Filter, ...] = ()
+    ) -> int | None:
         if isinstance(self.total, Exception):
             raise self.total
         return self.total
 
-    async def advise(self, dataset: Dataset, columns: tuple[int, ...]) -> tuple[str, ...]:
+    async def advise(
+        self, dataset: Dataset, columns: tuple[int, ...], filters: tuple[Filter, ...] = ()
+    ) -> tuple[str, ...]:
         return self.advice
 
     async def open_reader(
-        self, dataset: Dataset, columns: tuple[int, ...], cursor: bytes | None, chunk_rows: int
+        self,
+        dataset: Dataset,
+        columns: tuple[int, ...],
+        cursor: bytes | None,
+        chunk_rows: int,
+        filters: tuple[Filter, ...] = (),
     ) -> "NumbersReader":
         self.opening.set()
         await self.may_open.wait()

@@ -1,3 +1,4 @@
+import json
 import re
 import signal
 import socket
@@ -331,3 +332,49 @@ def test_a_port_that_is_taken_ends_the_command(serve: Serve, folder: Path) -> No
         assert server.line == ""
         assert server.process.wait(20) == 3
     assert "address already in use" in (folder / "stderr.txt").read_text()
+
+
+# A file of a dataset
+
+
+@pytest.fixture
+def orders(folder: Path) -> list[tuple[int, float, str]]:
+    """What `shop.orders` holds."""
+    rows = [(number, number / 4, f"a=b {number % 3}") for number in range(1, 101)]
+    with closing(sqlite3.connect(folder / "shop.db")) as connection:
+        connection.executemany("INSERT INTO orders VALUES (?, ?, ?)", rows)
+        connection.commit()
+    return rows
+
+
+def test_an_export_holds_the_rows_that_meet_all_filters(
+    folder: Path, orders: list[tuple[int, float, str]]
+) -> None:
+    filters = ("--filter", "price__gt=10", "--filter", "__contains=A=B", "--filter", "id__in=50", "--filter")
+    target = folder / "out.ndjson"
+    result = rowfall(
+        "export", "shop.db", "orders", "-o", str(target), *filters, "id__in=3", "--filter", "id__notnull"
+    )
+    assert result.exit_code == 0, result.output
+    assert [json.loads(line)["id"] for line in target.read_text().splitlines()] == [50]
+    result = rowfall("export", "shop.db", "orders", "--quiet", "--column", "id", "--filter", "price__lte=2")
+    assert result.exit_code == 0, result.output
+    assert result.stdout_bytes == b'"id"\r\n' + b"".join(
+        b"%d\r\n" % row for row, price, _ in orders if price <= 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("prize__gt=1", "no column 'prize'"),
+        ("price__above=1", "“above”"),
+        ("price__gt", "“price__gt” is no filter: write column__operator=value"),
+        ("price=1", "price__eq=10"),
+    ],
+)
+def test_a_filter_that_does_not_fit_is_a_sentence_and_leaves_no_file(
+    folder: Path, text: str, word: str
+) -> None:
+    refused(rowfall("export", "shop.db", "orders", "-o", "out.csv", "--filter", text), word)
+    assert not (folder / "out.csv").exists()

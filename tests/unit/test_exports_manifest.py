@@ -8,7 +8,7 @@ from nasty import about
 from app.exports import EXPORTS
 from app.exports.manifest import manifest
 from app.exports.writing import Options, Preset
-from app.model import Report, Status
+from app.model import Filter, Op, Report, Spec, Status
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,31 @@ async def test_it_is_made_of_a_report(ask: Callable[[], Awaitable[Report | None]
     assert [column["name"] for column in made["columns"]] == [column.name for column in report.columns]
     assert (made["rows_expected"], made["rows_written"], made["partial"]) == (7, 7, False)
     assert made["sha256"] is None
+    assert made["filters"] == []
+
+
+async def test_it_tells_the_filters_whole(ask: Callable[[], Awaitable[Report | None]]) -> None:
+    asked = await ask()
+    assert asked is not None
+    cities = tuple(f"{number} " + "x" * 100 for number in range(20))
+    filters = (
+        Filter(1, "price", "REAL", Op.GT, ("10",)),
+        Filter(2, "city", "TEXT", Op.IN, cities),
+        Filter(3, "", "", Op.NOTNULL),
+    )
+    report = replace(asked, spec=Spec((0, 3), filters))
+    found = manifest(report, ["id"], "csv", {"NULL": "nothing"}, "data")
+    assert json.loads(found.to_json())["filters"] == [
+        {"column": "price", "op": "gt", "value": "10"},
+        {"column": "city", "op": "in", "value": list(cities)},
+        {"column": "", "op": "notnull", "value": None},
+    ]
+    assert [value for label, value in found.about() if label == "Filter"] == [
+        "price > 10",
+        "city is one of " + ", ".join(f'"{city}"' for city in cities),
+        "(no name) is not NULL",
+    ]
+    assert dict(about().about())["Filters"] == "none"
 
 
 def test_each_format_says_how_it_writes_each_kind_of_value() -> None:

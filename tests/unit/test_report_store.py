@@ -87,7 +87,7 @@ async def test_json_is_strict(database: Database, ask: Ask) -> None:
         await write({"value": float("nan")})
     async with database.read() as connection:
         spec = (await connection.execute(select(type_coerce(reports.c.spec, JSON)))).scalar_one()
-    assert json.loads(json.dumps(spec, allow_nan=False)) == {"columns": [0, 3]}
+    assert json.loads(json.dumps(spec, allow_nan=False)) == {"columns": [0, 3], "filters": []}
 
 
 @pytest.mark.parametrize("report_id", ["", "nobody", "a\0b", "\ud800"])

@@ -367,8 +367,8 @@ async def test_an_unknown_column_is_422_and_named(site: Site) -> None:
     says(answer, 422, "s.t has no column &#39;&lt;u&gt;&#39;")
 
 
-@pytest.mark.parametrize("field", ["price__gt", "sort", "<b>"])
-async def test_a_field_that_means_nothing_yet_is_422_and_named(site: Site, field: str) -> None:
+@pytest.mark.parametrize("field", ["name", "sort", "<b>"])
+async def test_a_field_that_means_nothing_is_422_and_named(site: Site, field: str) -> None:
     answer = await site.post("/reports", data={"dataset": "s.t", field: "1"})
     says(answer, 422, field.replace("<b>", "&lt;b&gt;"))
     assert await site.parts.store.latest("local") == []
@@ -663,7 +663,7 @@ async def test_the_api_refuses_what_it_does_not_know(site: Site) -> None:
     path = "/api/v1/reports"
     found = problem(await site.post(path, json={"dataset": "s.t", "columns": ["nome"]}), 422, "invalid")
     assert "'nome'" in found["detail"]
-    filters = [{"column": "id", "op": "gt", "value": 1}]
+    filters = [{"column": "nome", "op": "gt", "value": 1}]
     problem(await site.post(path, json={"dataset": "s.t", "filters": filters}), 422, "invalid")
     problem(await site.post(path, json={"dataset": "s.t", "sort": "id"}), 422, "invalid")
     problem(await site.post(path, json={"dataset": "s.unknown"}), 404, "not-found")

@@ -186,6 +186,16 @@ async def test_the_time_limit_ends_a_report_with_its_rows_and_a_sentence(house: 
     assert source.readers[0].closed
 
 
+async def test_without_advice_of_the_source_a_filter_and_fewer_columns_are_advised(house: Make) -> None:
+    source = Numbers()
+    source.holds_after = 0
+    home = house(source, report_timeout=0.3)
+    report = await home.run()
+    assert (report.error or "").endswith(" A filter gives fewer rows, and fewer columns are read faster.")
+    report = await home.run(columns=(0,))
+    assert (report.error or "").endswith(" A filter gives fewer rows.")
+
+
 async def test_a_source_that_fails_at_row_2500_leaves_two_chunks_and_its_sentence(house: Make) -> None:
     source = Numbers()
     source.fails_after = 2500

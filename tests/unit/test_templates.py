@@ -12,10 +12,10 @@ from markupsafe import Markup
 from app.catalog import Listing
 from app.cells import in_full
 from app.errors import SourceError
-from app.model import Column, Dataset, Extent, Kind, Report, Skipped, Spec, Status, StoredExport
+from app.forms import Form, report_form
+from app.model import Column, Dataset, Extent, Filter, Kind, Op, Report, Skipped, Spec, Status, StoredExport
 from app.pages import Page as ReportPage
 from app.permissions import LOCAL_USER
-from app.routes.problems import Again
 from app.settings import STATIC, TEMPLATES
 from app.sse import Position
 from app.templating import environment
@@ -47,7 +47,7 @@ def make_report(name: str = "plain", status: Status = Status.RUNNING, **values: 
         owner="ann",
         slot=None,
         dataset=f"s.{name}",
-        spec=Spec((0, 1)),
+        spec=Spec((0, 1), filters_on(name)),
         columns=(Column(name, Kind.INTEGER, name, 80, True), Column(f"{name}2", Kind.TEXT)),
         status=status,
         error_code=None,
@@ -128,10 +128,15 @@ def downloads(
     return {"user": LOCAL_USER, "section": "reports", "report": report, "files": files}
 
 
+def filters_on(name: str) -> tuple[Filter, ...]:
+    return (Filter(0, name, name, Op.EQ, (name,)), Filter(0, name, name, Op.IN, (name, name)))
+
+
 def pages(name: str) -> dict[str, dict[str, Any]]:
     """The context of every page, with `name` wherever the data may bring one."""
     columns = (Column(name, Kind.TEXT, name), Column("id", Kind.INTEGER))
     dataset = Dataset(f"s.{name}", "s", name, "table", columns, (name,))
+    filters = filters_on(name)
     listing = Listing(name, (dataset,), (Skipped(name, name),))
     reports = [make_report(name, status) for status in Status]
     user = replace(LOCAL_USER, name=name)
@@ -146,6 +151,9 @@ def pages(name: str) -> dict[str, dict[str, Any]]:
             "user": user,
             "section": "datasets",
             "dataset": dataset,
+            "form": report_form(dataset.id, [("col", name), (f"{name}__eq", name)]),
+            "columns": [name, name],
+            "filters": filters,
             "rows": Markup("<tr><td>1</td></tr>"),
             "problem": None,
         },
@@ -181,7 +189,7 @@ def pages(name: str) -> dict[str, dict[str, Any]]:
             "title": name,
             "sentence": name,
             "reports": reports,
-            "again": Again("/reports", (("dataset", name), ("col", name))),
+            "again": Form("/reports", (("dataset", name), ("col", name))),
             "section": "error",
         },
     }
@@ -291,7 +299,11 @@ def test_the_link_of_a_dataset_leads_to_it_whatever_its_name(jinja: Environment,
 @pytest.mark.parametrize("name", ["<b>", "", '"', "&amp;", "é"])
 def test_the_form_of_a_dataset_asks_for_it_by_its_exact_name(jinja: Environment, name: str) -> None:
     page = Page(jinja.get_template("datasets/show.html").render(pages(name)["datasets/show.html"]))
-    assert [(each["name"], each["value"]) for each in page.all("input")] == [("dataset", f"s.{name}")]
+    assert [(each["name"], each["value"]) for each in page.all("input")] == [
+        ("dataset", f"s.{name}"),
+        ("col", name),
+        (f"{name}__eq", name),
+    ]
 
 
 @pytest.mark.parametrize("with_error", [False, True])
