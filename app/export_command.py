@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -45,20 +45,13 @@ class Wanted:
 
 
 def export(settings: Settings, source: Source, wanted: Wanted) -> int:
-    """Rows written. Raises RowfallError; then there is no file."""
-    with tempfile.TemporaryDirectory(prefix="rowfall-") as folder, _terminated_as_interrupted():
+    """Rows written. Raises RowfallError, and KeyboardInterrupt if it is stopped; then there is no file."""
+    with tempfile.TemporaryDirectory(prefix="rowfall-") as folder:
         own = {"state": str(Path(folder, "state.db")), "report_timeout": _PATIENCE_SECONDS}
-        return asyncio.run(_export(settings.model_copy(update=own), source, wanted))
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """So that it leaves nothing behind either."""
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        try:
+            return asyncio.run(_export(settings.model_copy(update=own), source, wanted))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
 
 
 def format_of(name: str | None, target: Path | None) -> Export:
@@ -75,6 +68,10 @@ def format_of(name: str | None, target: Path | None) -> Export:
 
 
 async def _export(settings: Settings, source: Source, wanted: Wanted) -> int:
+    task = asyncio.current_task()
+    assert task is not None
+    with suppress(NotImplementedError):  # on Windows
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     console = Console(file=sys.stderr, quiet=wanted.quiet)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     async with running(settings, [source]) as parts:

@@ -49,7 +49,10 @@ def export(*arguments: str) -> Result:
 def process(*arguments: str, stdout: int = subprocess.PIPE) -> Iterator["subprocess.Popen[bytes]"]:
     command = [sys.executable, "-m", "app", "export", "shop.db", *arguments]
     path = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    # A shell has what it starts in the background ignore interrupts, and so would its children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     running = subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, env=os.environ | path)
+    signal.signal(signal.SIGINT, before)
     try:
         yield running
     finally:
