@@ -31,11 +31,9 @@ def wide(serve_all: Serve, tmp_path_factory: pytest.TempPathFactory) -> Server:
 
 
 def open_downloads(page: Page) -> None:
-    # By a role Playwright would look through each of the cells.
+    # By a role, or with an `expect` that has to wait, Playwright would look through each of the cells.
     page.locator("button.download").click()
-    dialog = page.locator("#report-downloads")
-    expect(dialog).to_be_visible()
-    expect(dialog.get_by_role("link", name="NDJSON")).to_be_visible()
+    page.locator("#report-downloads a", has_text="NDJSON").wait_for()
 
 
 def _bytes(download: Download) -> bytes:
@@ -52,7 +50,7 @@ def test_a_csv_is_one_click_away(page: Page, demo: Server, demo_file: Path) -> N
     wait_for_status(page, "done")
     open_downloads(page)
     with page.expect_download() as found:
-        page.locator("#report-downloads").get_by_role("link", name="CSV for programs").click()
+        page.locator("#report-downloads a", has_text="CSV for programs").click()
     assert found.value.suggested_filename == "noise.recordings.csv"
     content = _bytes(found.value)
     rows = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))[1:]
