@@ -16,10 +16,10 @@ from app.spool import Spool
 
 _BATCH = 4  # chunks in memory at a time
 _POLL_SECONDS = 1.0
-_DRIP_SECONDS = 45.0  # a proxy gives up after 60 silent seconds,
-_HELD_BYTES = (
-    24  # so one of these is sent each 45 s while no rows come. A header of six bytes lasts five minutes
-)
+# A proxy gives up after 60 silent seconds, so while no rows come one of the bytes that are held back is sent
+# now and then. A header of six bytes lasts five minutes.
+_DRIP_SECONDS = 45.0
+_HELD_BYTES = 24
 
 # Called with the report, the writer, the sizes of the pieces and the sum, once the file is whole.
 Remember = Callable[[Report, StreamWriter, Sequence[int], str], Awaitable[None]]

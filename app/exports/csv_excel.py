@@ -31,9 +31,8 @@ _BOM = b"\xef\xbb\xbf"
 _DIGITS = 10**15  # Excel keeps 15 digits of a number
 _LITERAL = 255  # the longest text in a formula
 _FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@＝＋－＠]")
-_SUSPECT = re.compile(
-    r"^[\s=+\-@＝＋－＠\d.,]", re.MULTILINE
-)  # begins each cell of which `kept` could change a bit
+# Begins each cell of which `kept` could change a bit.
+_SUSPECT = re.compile(r"^[\s=+\-@＝＋－＠\d.,]", re.MULTILINE)
 _NUMBER = re.compile(r"\s*[+-]?(?:\d[\d.,]*|[.,]\d+)(?:[eE][+-]?\d+)?\s*")
 # A number that Excel shows as it is spelled, as far as its digits are at most 15.
 _AS_SPELLED = re.compile(r"-?(?:0|[1-9]\d*)(?:[.,]\d*[1-9])?")
