@@ -35,10 +35,9 @@ def environment() -> Environment:
         "segment": lambda text: quote(text, safe=""),
     }
     made.filters |= {"sentences": filters.sentences, "shortly": filters.shortly}
-    made.globals |= {"once_more": forms.once_more}
     made.tests["final"] = lambda status: status.final
     made.globals |= {"describe": progress.describe, "duration": progress.duration, "asset": _asset}
-    made.globals |= {"file_left": progress.file_left}
+    made.globals |= {"file_left": progress.file_left, "once_more": forms.once_more}
     made.globals |= {"kept_rows": KEPT_ROWS, "row_height": ROW_HEIGHT, "style_version": _style_version}
     made.globals |= {"figures": figures, "histogram_height": _HISTOGRAM_HEIGHT}
     for name in made.list_templates():

@@ -71,9 +71,8 @@ class Writer(Counter):
         return list(map(self._field, column))
 
     def _field(self, cell: Cell) -> str:
+        """Of a cell that is not NULL."""
         match cell.value if isinstance(cell, Cut) else cell:
-            case None:
-                return ""
             case int(number):
                 return str(number) if -_DIGITS < number < _DIGITS else f'"=""{number}"""'
             case float(number):

@@ -49,7 +49,8 @@ def _one(dataset: Dataset, given: Filter, cell: str) -> tuple[str, list[Value]]:
             return f"{cell} IS NOT NULL", []
         case Op.CONTAINS | Op.STARTSWITH | Op.ENDSWITH:
             return _part_of_text(given.op, cell, given.values[0])
-    compared, values = _comparison(dataset, given, cell)
+    alternatives, values = _alternatives(dataset, given, cell)
+    compared = " OR ".join(alternatives)
     if given.op is Op.NE:
         return f"{cell} IS NOT NULL AND NOT ({compared})", values
     return compared, values
@@ -57,7 +58,7 @@ def _one(dataset: Dataset, given: Filter, cell: str) -> tuple[str, list[Value]]:
 
 def is_sought(dataset: Dataset, given: Filter) -> bool:
     """Whether an index on the column has the rows together, in the order of the key."""
-    return given.op is Op.EQ and " OR " not in _comparison(dataset, given, "")[0]
+    return given.op is Op.EQ and len(_alternatives(dataset, given, "")[0]) == 1
 
 
 def _part_of_text(op: Op, cell: str, value: str) -> tuple[str, list[Value]]:
@@ -75,7 +76,8 @@ def _part_of_text(op: Op, cell: str, value: str) -> tuple[str, list[Value]]:
     return f"{readable} AND instr(lower({cell}), lower(?)) {place}", [value]
 
 
-def _comparison(dataset: Dataset, given: Filter, cell: str) -> tuple[str, list[Value]]:
+def _alternatives(dataset: Dataset, given: Filter, cell: str) -> tuple[list[str], list[Value]]:
+    """The comparisons with numbers and with text, of which one has to hold, and the values of both."""
     column = dataset.columns[given.column]
     texts: list[Value] = []
     numbers: list[Value] = []
@@ -88,13 +90,14 @@ def _comparison(dataset: Dataset, given: Filter, cell: str) -> tuple[str, list[V
     if len(texts) + len(numbers) > len(given.values) and not _has_no_affinity(column, dataset):
         # By its affinity SQLite would turn both into numbers, or both into text.
         cell = f"+{cell}"
-    alternatives, bound = [], []
+    alternatives: list[str] = []
+    bound: list[Value] = []
     for types, values in (("IN ('integer', 'real')", numbers), ("= 'text'", texts)):
         if values:
             test = f"IN ({', '.join('?' * len(values))})" if len(values) > 1 else f"{_SIGNS[given.op]} ?"
             alternatives.append(f"typeof({cell}) {types} AND {cell} {test}")
             bound += values
-    return " OR ".join(alternatives), bound
+    return alternatives, bound
 
 
 def _holds_text(column: Column, dataset: Dataset) -> bool:
